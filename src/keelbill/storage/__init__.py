@@ -1,0 +1,1 @@
+"""Where models are kept. Knows nothing of how they compute."""
