@@ -1,4 +1,4 @@
-"""Settings, from the environment (``KEELBILL_*``) and ``settings.toml`` in the data folder. Knows no defaults of models."""
+"""Settings, from the environment (``KEELBILL_*``) and ``settings.toml`` in the data folder. Knows no model."""
 
 from __future__ import annotations
 

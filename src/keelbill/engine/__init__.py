@@ -1,1 +1,1 @@
-"""The diffusion engine: tensors in, tensors out. Knows nothing of users, HTTP, databases or files other than weights."""
+"""The diffusion engine: tensors in, tensors out. Knows nothing of users, HTTP, databases or pictures as files."""
