@@ -1,0 +1,192 @@
+"""Builds and opens the sprite pack: cut-out pictures of everyday things with their names. Knows no scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keelbill.core.errors import AppError, InvalidInput, UnknownName
+from keelbill.train.concepts import concepts
+from keelbill.train.packages import EMOJIBASE, FLUENT_3D, Package, attribution, fetch
+from keelbill.train.palette import Bytes, MainColour, main_colour
+
+SPRITE_SIDE = 160
+MARGIN = 4
+LOOKS = ("3d",)
+
+
+class BadSprites(AppError):
+    """A sprite pack that is missing, incomplete or inconsistent."""
+
+    code = "bad_sprites"
+    status = 422
+
+
+@dataclass(frozen=True)
+class SpriteInfo:
+    """What is known about one sprite.
+
+    Attributes:
+        concept: Name of the thing, as in `concepts.by_name`.
+        group: Kind of the thing.
+        look: The drawing style: "3d", "flat", "cartoon" or "sticker".
+        width: Visible width as a fraction of the sprite's side.
+        height: Visible height as a fraction of the sprite's side; the visible part is centred.
+        main: Dominant colour, or None for colourless things.
+        keywords: Further words that lead to the thing.
+    """
+
+    concept: str
+    group: str
+    look: str
+    width: float
+    height: float
+    main: MainColour | None
+    keywords: tuple[str, ...] = ()
+
+
+class Sprites:
+    """Pictures with straight alpha, shape ``(N, S, S, 4)``, and one `SpriteInfo` for each.
+
+    Raises:
+        BadSprites: Shapes and list do not fit.
+    """
+
+    def __init__(self, pixels: Bytes, infos: Sequence[SpriteInfo]) -> None:
+        if pixels.ndim != 4 or pixels.shape[1] != pixels.shape[2] or pixels.shape[3] != 4 or pixels.dtype != np.uint8:
+            raise BadSprites(f"Sprites have shape {pixels.shape} and type {pixels.dtype}, not uint8 (N, S, S, 4).")
+        if len(pixels) != len(infos):
+            raise BadSprites(f"The pack holds {len(pixels)} pictures but describes {len(infos)}.")
+        self.pixels = pixels
+        self.infos = tuple(infos)
+        self._index = {(info.concept, info.look): i for i, info in enumerate(self.infos)}
+
+    def __len__(self) -> int:
+        return len(self.infos)
+
+    def find(self, concept: str, look: str = "3d") -> int:
+        """Return the row of a thing in a look.
+
+        Raises:
+            UnknownName: The pack does not hold it.
+        """
+        try:
+            return self._index[concept, look]
+        except KeyError:
+            raise UnknownName("sprite", f"{concept} ({look})", (f"{c} ({k})" for c, k in self._index)) from None
+
+    @classmethod
+    def load(cls, folder: Path) -> Sprites:
+        """Open a pack that `build_sprites` wrote; the pixels stay on disk until they are read.
+
+        Raises:
+            BadSprites: The folder does not hold a pack.
+        """
+        try:
+            rows = json.loads((folder / "concepts.json").read_text(encoding="utf-8"))
+            pixels = np.load(folder / "sprites.npy", mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise BadSprites(f"No sprite pack in {folder}.", hint="Build one with build_sprites(folder).") from error
+        infos = []
+        for row in rows:
+            main = MainColour(**row["main"]) if row["main"] else None
+            infos.append(SpriteInfo(**{**row, "main": main, "keywords": tuple(row["keywords"])}))
+        return cls(pixels, infos)
+
+    def save(self, folder: Path) -> None:
+        """Write ``sprites.npy`` and ``concepts.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "sprites.npy", self.pixels, allow_pickle=False)
+        rows = [asdict(info) for info in self.infos]
+        (folder / "concepts.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def build_sprites(folder: Path, looks: Sequence[str] = ("3d",), cache: Path | None = None) -> Sprites:
+    """Download the pinned packages, check their licences and write the sprite pack.
+
+    Args:
+        folder: Where ``sprites.npy``, ``concepts.json`` and ``ATTRIBUTION.md`` go.
+        looks: Drawing styles to include, of `LOOKS`.
+        cache: Where archives are kept between runs; ``folder / "packages"`` when left out.
+
+    Returns:
+        The pack.
+
+    Raises:
+        InvalidInput: A look is unknown.
+        DownloadFailed: A package could not be fetched.
+        LicenceNotAllowed: A package has another licence than expected.
+    """
+    for look in looks:
+        if look not in LOOKS:
+            raise InvalidInput("look", look, "one of " + ", ".join(LOOKS))
+    cache = cache or folder / "packages"
+    keywords = _keywords(fetch(EMOJIBASE, cache))
+    used: list[Package] = [EMOJIBASE]
+    pixels: list[Bytes] = []
+    infos: list[SpriteInfo] = []
+    for look in looks:
+        package, pictures = _pictures(look, cache)
+        used.append(package)
+        for concept in concepts():
+            picture = pictures.get(concept.code)
+            if picture is None:
+                continue
+            sprite, width, height = fit(Image.open(picture))
+            pixels.append(sprite)
+            words = keywords.get(concept.code, ())
+            infos.append(SpriteInfo(concept.name, concept.group, look, width, height, main_colour(sprite), words))
+    sprites = Sprites(np.stack(pixels), infos)
+    sprites.save(folder)
+    (folder / "ATTRIBUTION.md").write_text(attribution(used), encoding="utf-8")
+    return sprites
+
+
+def fit(picture: Image.Image, side: int = SPRITE_SIDE) -> tuple[Bytes, float, float]:
+    """Crop a cut-out picture to what is visible and centre it in a square.
+
+    Args:
+        picture: Any picture with an alpha channel.
+        side: Side of the square in pixels.
+
+    Returns:
+        Pixels ``(side, side, 4)`` with straight alpha, visible width and visible height as fractions of the side.
+
+    Raises:
+        BadSprites: Nothing is visible.
+    """
+    rgba = picture.convert("RGBA")
+    box = rgba.getchannel("A").point(lambda v: 255 if v > 8 else 0).getbbox()
+    if box is None:
+        raise BadSprites("A sprite is fully transparent.")
+    rgba = rgba.crop(box)
+    scale = (side - 2 * MARGIN) / max(rgba.size)
+    size = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
+    rgba = rgba.resize(size, Image.Resampling.LANCZOS)
+    square = Image.new("RGBA", (side, side))
+    square.paste(rgba, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.asarray(square), size[0] / side, size[1] / side
+
+
+def plain_code(code: str) -> str:
+    """Return a code point sequence in lower case without the variation selector, as the concept table has it."""
+    return code.lower().replace("_", "-").replace("-fe0f", "")
+
+
+def _keywords(package: Path) -> dict[str, tuple[str, ...]]:
+    rows: Iterable[dict[str, object]] = json.loads((package / "en" / "data.json").read_text(encoding="utf-8"))
+    words = {}
+    for row in rows:
+        tags = row.get("tags")
+        words[plain_code(str(row["hexcode"]))] = tuple(str(tag) for tag in tags) if isinstance(tags, list) else ()
+    return words
+
+
+def _pictures(look: str, cache: Path) -> tuple[Package, dict[str, Path]]:
+    folder = fetch(FLUENT_3D, cache) / "assets"
+    return FLUENT_3D, {plain_code(path.stem): path for path in sorted(folder.glob("*.webp"))}
