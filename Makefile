@@ -1,0 +1,43 @@
+# The commands of the project. `make run` and `make test` need Python 3.11 or newer, git and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+PROMPT ?= a strawberry on a light blue background
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: run test picture check bench docs clean
+
+run: picture ## make a picture (the platform's server takes this place when it is there)
+
+picture: $(VENV)/server.stamp ## one picture: make picture PROMPT="a red car"
+	$(BIN)/keelbill generate "$(PROMPT)"
+
+test: $(VENV)/dev.stamp ## the whole test suite
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: $(VENV)/dev.stamp ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy src tests benchmarks
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp ## ratios against a peer; minutes
+	$(BIN)/python benchmarks/engine.py
+
+docs: $(VENV)/dev.stamp ## write the generated reference pages
+	$(BIN)/python -m keelbill.cli.reference docs/reference
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/server.stamp: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[server]"
+	touch $@
+
+$(VENV)/dev.stamp: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ".[dev]"
+	touch $@ $(VENV)/server.stamp
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
