@@ -220,7 +220,7 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
         BadWeights: A tensor has one; the message names it.
     """
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or tensor.dtype in FLOAT8:
+        if not tensor.is_floating_point() or tensor.dtype in FLOAT8 or tensor.numel() == 0:
             continue
         for chunk in tensor.detach().reshape(-1).split(CHUNK):
             low, high = torch.aminmax(chunk)
