@@ -28,12 +28,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KEELBILL_", extra="ignore")
 
     home: Path = Field(default_factory=default_home, description="Folder for models, pictures and the database.")
-    model: str = Field("keelbill-mini", description="The model that is used when none is named.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where networks run.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the networks.")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads for the networks; 0 means one per core.")
-    max_image_bytes: int = Field(10 * 2**20, gt=0, description="Largest input picture, in bytes.")
-    hf_token: str = Field("", description="Access token for gated models.", repr=False)
+    model: str = Field(default="keelbill-mini", description="The model that is used when none is named.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where networks run.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Precision of the networks."
+    )
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads for the networks; 0 means one per core.")
+    max_image_bytes: int = Field(default=10 * 2**20, gt=0, description="Largest input picture, in bytes.")
+    hf_token: str = Field(default="", description="Access token for gated models.", repr=False)
 
     @cached_property
     def models_folder(self) -> Path:
