@@ -1,0 +1,105 @@
+"""``keelbill generate``: pictures from a prompt, made in this process. Checks everything before it loads anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from keelbill.cli import _orders
+from keelbill.cli._files import write_named, write_new
+from keelbill.cli._orders import Order, slug
+from keelbill.imaging.decode import ImageFormat
+
+
+@click.command("generate")
+@click.argument("prompt")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File or folder; else a name from the prompt.")
+@click.option("-m", "--model", help="Name of an installed model, or the path of a weight file or folder.")
+@click.option("--sampler", help="How the steps are taken, for example euler or dpmpp_2m.")
+@click.option("--schedule", help="How the noise levels are spaced, for example reference or simple.")
+@click.option("--aspect-ratio", help="21:9, 16:9, 3:2, 5:4, 1:1, 4:5, 2:3, 9:16 or 9:21.")
+@click.option("--size", help="WIDTHxHEIGHT in pixels, both multiples of 16; else the model's own size.")
+@click.option("--seed", type=int, help="Number that decides the noise; else a random one.")
+@click.option("--steps", type=int, help="Denoising steps, 1 to 1000; else the model's own number.")
+@click.option("--cfg", type=float, help="How strongly the prompt is followed, 0 to 100; 1 or less is no guidance.")
+@click.option("--negative", default="", help="What the picture should not show.")
+@click.option("--image", type=click.Path(path_type=Path), help="PNG, JPEG or WebP picture to start from.")
+@click.option("--strength", type=float, help="How much of the image is painted anew, 0 to 1; 0.7, or 1 with a mask.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Picture that is white where the image is repainted.")
+@click.option(
+    "-n", "--n", "count", type=int, default=1, show_default=True, help="How many pictures, with seeds in a row."
+)
+@click.option("--format", "kind", help="png, jpeg or webp; else by the output's name.")
+def command(
+    prompt: str,
+    output: Path | None,
+    model: str | None,
+    sampler: str | None,
+    schedule: str | None,
+    aspect_ratio: str | None,
+    size: str | None,
+    seed: int | None,
+    steps: int | None,
+    cfg: float | None,
+    negative: str,
+    image: Path | None,
+    strength: float | None,
+    mask: Path | None,
+    count: int,
+    kind: str | None,
+) -> None:
+    """Make pictures from PROMPT.
+
+    Prints the file, the seed and the seconds of each picture. The picture carries its recipe: `keelbill verify` makes
+    it again. A file named with -o is replaced; a file under the default name never is.
+    """
+    shape = _orders.check_shape(size, aspect_ratio)
+    _orders.check_numbers(steps=steps, cfg=cfg, count=count)
+    _orders.check_text("prompt", prompt)
+    _orders.check_text("negative", negative, empty=True)
+    first = _orders.check_seed(seed, count)
+    chosen = _orders.check_format(kind, output)
+    _orders.check_output(output)
+    _orders.check_recipe_fits(chosen, prompt, negative)
+    from keelbill.core.settings import Settings
+
+    settings = Settings()
+    source = _orders.check_source(image, mask, strength, max_bytes=settings.max_image_bytes)
+    order = Order(
+        prompt=prompt,
+        negative=negative,
+        model=model or settings.model,
+        shape=shape,
+        seed=first,
+        count=count,
+        steps=steps,
+        cfg=cfg,
+        sampler=sampler,
+        schedule=schedule,
+        source=source,
+    )
+    _make(order, chosen, output)
+
+
+def _make(order: Order, kind: ImageFormat, output: Path | None) -> None:
+    """Make and write the pictures of an order, telling of each."""
+    from keelbill.cli import _pictures
+    from keelbill.cli._progress import progress_bar
+    from keelbill.imaging.encode import encode
+
+    _pictures.check_names(order.sampler, order.schedule)
+    with progress_bar() as bar:
+        bar.status(f"loading {Path(order.model).name}")
+        model = _pictures.load(order.model)
+        for place in range(order.count):
+            made = _pictures.make(model, order, place, bar.step)
+            path = _write(encode(made.pixels, kind, made.recipe), kind, output, order, place)
+            bar.print(f"{path}  seed {made.recipe.seed}  {made.seconds:.1f} s")
+
+
+def _write(data: bytes, kind: ImageFormat, output: Path | None, order: Order, place: int) -> Path:
+    if output is None or output.is_dir():
+        return write_new(output or Path(), f"{slug(order.prompt)}-{order.seed + place}", kind.suffix, data)
+    path = output if output.suffix else output.with_suffix(kind.suffix)
+    return write_named(path if order.count == 1 else path.with_stem(f"{path.stem}-{place + 1}"), data)
