@@ -71,12 +71,12 @@ class MainColour:
     @property
     def is_clear(self) -> bool:
         """Whether people would call the whole thing by this colour."""
-        return self.name in SHADES and self.share > 0.5 and self.area > 0.3
+        return self.name in SHADES and self.share > 0.5 and self.area > (0.75 if self.is_grey else 0.3)
 
     @property
     def can_change(self) -> bool:
         """Whether moving this colour changes how people would call the whole thing."""
-        return self.share > 0.42 and self.area > 0.22
+        return self.share > 0.42 and self.area > (0.62 if self.is_grey else 0.22)
 
 
 def to_hsv(rgb: Floats) -> tuple[Floats, Floats, Floats]:
