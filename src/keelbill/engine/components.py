@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from keelbill.core.errors import BadWeights
-from keelbill.engine.naming import FOLDERS, Part, Source, check_vae, find_parts, guess_family
+from keelbill.engine.naming import FOLDERS, PREFIXES, Part, Source, check_vae, find_parts, guess_family
 from keelbill.engine.weights import (
     INDEX_SUFFIX,
     PICKLE_SUFFIXES,
@@ -20,6 +20,7 @@ from keelbill.engine.weights import (
 )
 
 Shape = tuple[int, ...]
+NETWORK_PREFIX = PREFIXES[Part.TRANSFORMER][0]
 WEIGHT_SUFFIXES = (".safetensors", ".gguf")
 
 
@@ -172,7 +173,8 @@ def _in_file(path: Path, expect: Part | None = None) -> dict[Part, Component]:
         raise BadWeights(f"{path.name} is not a weight file; give the .safetensors file or the model's folder.")
     file = open_weights(path)
     parts = find_parts(file.shapes, expect=expect, file_name=path.name)
-    if not parts:
+    has_other_network = Part.TRANSFORMER not in parts and any(n.startswith(NETWORK_PREFIX) for n in file.shapes)
+    if not parts or has_other_network:
         family = guess_family(file.shapes)
         seems = f"it seems to be {family}" if family else "none of its tensors have known names"
         raise BadWeights(f"{path.name} is not an SD3-family model: {seems}.")
