@@ -71,7 +71,7 @@ class HashedText:
 
 def model(config: MMDiTConfig = LARGE_SHAPED, *, dtype: torch.dtype = torch.float32) -> Model:
     """Make a whole small random model."""
-    autoencoder = SmallAutoencoder(SmallAutoencoderConfig(widths=(8, 8, 16)))
+    autoencoder = SmallAutoencoder(SmallAutoencoderConfig(widths=(8, 12, 16)))
     random_weights(autoencoder)
     matrix = torch.linspace(-0.2, 0.2, 48).view(16, 3)
     return Model(
