@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from keelbill.engine.pipeline import GenerationRequest, Resolved
 
 ENGINE_NAME: Final = f"keelbill {__version__}"
-_DECIDING: Final = ("torch", "transformers", "tokenizers")
+_DECIDING: Final = ("torch", "transformers", "tokenizers")  # recorded if a picture needed them
 
 
 class EngineMissing(AppError):
@@ -80,12 +81,19 @@ def load(name: str) -> Model:
         BadWeights: Its files cannot be used.
     """
     require_engine()
+    import torch
+
     from keelbill.core.settings import Settings
-    from keelbill.engine.loader import load_model
+    from keelbill.engine.loader import Placement, best_device, load_model, parse_dtype
     from keelbill.storage.hub import locate
 
     settings = Settings()
-    return load_model(locate(name, settings), device=settings.device, dtype=settings.dtype)
+    found = locate(name, settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = best_device() if settings.device == "auto" else settings.device
+    placement = Placement(device=device, dtype=parse_dtype(settings.dtype))
+    return load_model(found.path, name=found.name, extras=found.extras, placement=placement)
 
 
 def make(model: Model, order: Order, place: int, on_step: Callable[[int, int], None]) -> Picture:
@@ -124,8 +132,8 @@ def make(model: Model, order: Order, place: int, on_step: Callable[[int, int], N
 
 
 def versions() -> Mapping[str, str]:
-    """Return the versions of the libraries that decide pixels."""
-    return {name: version(name) for name in _DECIDING if find_spec(name) is not None}
+    """Return the versions of the libraries that decide pixels, of those that are in use."""
+    return {name: version(name) for name in _DECIDING if name in sys.modules}
 
 
 def device_of(model: Model) -> tuple[str, str]:
