@@ -33,7 +33,7 @@ def captions(scene: Scene) -> list[str]:
 
 def full_caption(scene: Scene) -> str:
     """Return the plain sentence that tells everything but the style."""
-    names = [_phrase(item, item.colour or item.natural, by_name()[item.concept].name) for item in scene.items]
+    names = [_phrase(item) for item in scene.items]
     return f"{_joined(scene, names, None)} on {with_article(scene.background.colour)} background"
 
 
@@ -55,9 +55,11 @@ def caption(scene: Scene, rng: random.Random) -> str:
     return text
 
 
-def _phrase(item: Item, colour: str, noun: str, *, article: bool = True) -> str:
-    words = f"{colour} {noun}".strip()
-    return with_article(words) if article and by_name()[item.concept].countable else words
+def _phrase(item: Item) -> str:
+    noun = item.concept
+    colour = item.colour or item.natural
+    words = noun if colour in noun.split() else f"{colour} {noun}".strip()
+    return with_article(words) if by_name()[noun].countable else words
 
 
 def _varied(item: Item, rng: random.Random, *, article: bool = True) -> str:

@@ -110,8 +110,9 @@ def colour_name(hue: float, saturation: float, value: float) -> str:
         return "black"
     if saturation < 0.14:
         return "white" if value > 0.82 else "gray"
-    warm = hue < 45 or hue > 340
-    if warm and saturation < 0.6 and value < (0.83 if 8 <= hue < 45 else 0.72):
+    if 8 <= hue < 45 and value < (0.83 if saturation < 0.6 else 0.64):
+        return "brown"
+    if (hue < 8 or hue > 340) and saturation < 0.6 and value < 0.72:
         return "brown"
     if 8 <= hue < 45 and saturation < 0.57:
         return "tan"
