@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -205,7 +205,8 @@ def _beta(steps: int, shift: float) -> list[float]:
         | Beta Sampling is All You Need (Lee et al., 2024)
     """
     edges = _beta_bin_edges(0.6)
-    indices = [bisect_left(edges, 1.0 - k / steps) for k in range(steps)]
+    tie = 1e-12  # the median lies halfway between entries 499 and 500 and takes the upper, even one
+    indices = [bisect_right(edges, 1.0 - k / steps + tie) for k in range(steps)]
     return [_entry(index, shift) for index in dict.fromkeys(indices)]
 
 

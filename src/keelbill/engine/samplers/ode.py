@@ -233,7 +233,7 @@ class AdamsBashforth:
     memory: int
     weights: Weights
 
-    order = 2  # the start with fewer slopes, and the last step, hold the whole run to the second order
+    order = 2  # the first step, with one slope only, holds the whole run to the second order
     evaluations = 1
     stochastic = False
 
@@ -268,7 +268,7 @@ class UniPC:
     variant: Literal["bh1", "bh2"] = "bh1"
     most: int = 3
 
-    order = 2  # the first step, of the first order and corrected once, holds the whole run to the second
+    order = 2  # the last step, of the first order and not corrected, holds the whole run to the second
     evaluations = 1
     stochastic = False
 
@@ -282,17 +282,24 @@ class UniPC:
             denoised = yield Evaluation(x, sigma, step)
             if uncorrected is not None:
                 start, order = uncorrected
-                x = self._move(start, history[:order], sigma, denoised)
+                x = self.move(start, history[:order], sigma, denoised)
             history = [(sigma, denoised), *history][: self.most]
             if after == 0.0:
                 return denoised
             order = min(highest, step + 1, steps - step)
             uncorrected = x, order
-            x = self._move(x, history[:order], after, None)
+            x = self.move(x, history[:order], after, None)
         return x
 
-    def _move(self, x: Tensor, history: Sequence[tuple[float, Tensor]], after: float, arrived: Tensor | None) -> Tensor:
-        """Go from the newest level of `history` to `after`; `arrived` is the estimate there, if it is known already."""
+    def move(self, x: Tensor, history: Sequence[tuple[float, Tensor]], after: float, arrived: Tensor | None) -> Tensor:
+        """Take one step: predict, or correct what was predicted.
+
+        Args:
+            x: The latent at the newest level of `history`.
+            history: Noise levels with their denoised estimates, newest first; as many as the order of the step.
+            after: The level to go to, above 0.
+            arrived: The estimate at `after`, to correct with it; None predicts.
+        """
         (sigma, denoised), *older = history
         h = math.log(sigma / after)
         ratios = [math.log(sigma / level) / h for level, _ in older]
