@@ -137,13 +137,18 @@ def versions() -> Mapping[str, str]:
 
 
 def device_of(model: Model) -> tuple[str, str]:
-    """Return the class of a model's device, with the processor's instruction set, and its precision."""
+    """Return a model's device, with what else decides the last bits of its sums, and its precision.
+
+    A processor's sums depend on its instruction set and, measured, on the number of threads that share a product.
+    """
     import torch
 
     weight = next(model.transformer.parameters())
     kind = weight.device.type
-    capability = torch.backends.cpu.get_cpu_capability() if kind == "cpu" else torch.cuda.get_device_name(weight.device)
-    return f"{kind} {capability}", str(weight.dtype).removeprefix("torch.")
+    detail = torch.cuda.get_device_name(weight.device) if kind == "cuda" else ""
+    if kind == "cpu":
+        detail = f"{torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
+    return f"{kind} {detail}".strip(), str(weight.dtype).removeprefix("torch.")
 
 
 def _request(model: Model, order: Order, place: int) -> GenerationRequest:
