@@ -211,11 +211,14 @@ def slug(path: Path) -> str:
 
 
 def _add_folder(hub: Hub, root: Path) -> None:
-    """Add every usable model and adapter below a models folder, and say why the others are not."""
+    """Add every usable model and adapter below a models folder that is not listed yet; say why the others are not."""
     found = list(_identify_all(root))
     parts = [(path, what) for path, place, what in found if place is Place.PARTS and isinstance(what, Identified)]
+    known = {item.path for item in hub.list()}
     added = 0
     for path, place, what in found:
+        if path.absolute() in known:
+            continue
         if isinstance(what, AppError):
             click.echo(f"skipped  {path.name}: {what}", err=True)
             continue

@@ -114,9 +114,10 @@ class HuggingFace:
     @contextmanager
     def _explained(self, repo: str) -> Iterator[None]:
         """Turn the library's errors into sentences that say what to do."""
-        import httpx
         from huggingface_hub import constants, errors
 
+        # The library changed its HTTP client between versions; its own error has the client's as its first base.
+        transport_error: type[Exception] = errors.HfHubHTTPError.__bases__[0]
         page = f"{self._endpoint or constants.ENDPOINT}/{repo}"
         try:
             yield
@@ -132,7 +133,7 @@ class HuggingFace:
                 hint=f"If you can see {page} when signed in, set KEELBILL_HF_TOKEN to your access token.",
             ) from error
         except errors.LocalEntryNotFoundError as error:
-            raise DownloadFailed(f"{repo} cannot be reached: {error}.", hint=AGAIN) from error
+            raise DownloadFailed(f"{repo} cannot be reached.", hint=f"Is this machine online? {AGAIN}") from error
         except errors.EntryNotFoundError as error:
             raise DownloadFailed(f"A file of {repo} is no longer there: {error}.") from error
         except errors.HfHubHTTPError as error:
@@ -140,7 +141,7 @@ class HuggingFace:
             raise DownloadFailed(
                 f"{repo} cannot be fetched: the hub answered {status}.", hint="Pull again later."
             ) from error
-        except (httpx.HTTPError, errors.HFValidationError, OSError) as error:
+        except (transport_error, errors.HFValidationError, OSError) as error:
             raise DownloadFailed(f"{repo} cannot be fetched: {error}.", hint=AGAIN) from error
 
 
