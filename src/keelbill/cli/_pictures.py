@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -85,9 +87,13 @@ def load(name: str) -> Model:
 
     from keelbill.core.settings import Settings
     from keelbill.engine.loader import Placement, best_device, load_model, parse_dtype
+    from keelbill.engine.weights import PICKLE_SUFFIXES
     from keelbill.storage.hub import locate
 
     settings = Settings()
+    path = Path(name).expanduser()
+    if path.exists() and (os.sep in name or path.suffix in PICKLE_SUFFIXES):
+        name = str(path.resolve())  # surely a path then, also for a pickle: the loader says why it is refused
     found = locate(name, settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
