@@ -1,0 +1,187 @@
+"""Turns prompts into numbers: weighted parts, token ids, quoted characters. Knows no networks and reads no weights."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Protocol
+
+from tokenizers import Tokenizer
+
+from keelbill.core.errors import BadWeights
+
+MAX_WEIGHT = 10.0
+CHARACTER_PLACES = 24
+CHARACTER_CODES = 96  # 0 is not used, 1 is an unknown character, then "!" to "~"
+
+_NUMBER_AT_END = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\Z")
+_QUOTED = re.compile(
+    r'"([^"]+)"'
+    r"|[“„]([^“”„]+)[”“]"
+    r"|«([^«»]+)»"
+    r"|(?<!\w)['‘](.+?)['’](?!\w)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class WeightedText:
+    """A part of a prompt and how strongly it counts; 1 is plain."""
+
+    text: str
+    weight: float = 1.0
+
+
+def parse_weights(prompt: str) -> list[WeightedText]:
+    r"""Split a prompt into parts of equal weight.
+
+    ``(text)`` multiplies the weight by 1.1 for each pair of parentheses, ``(text:1.3)`` sets it to 1.3, and ``\(``,
+    ``\)`` are plain parentheses. Parentheses without a partner are plain text.
+
+    Args:
+        prompt: As the user wrote it.
+
+    Returns:
+        Parts in order, with weights in [-10, 10]; nothing for an empty prompt.
+    """
+    partner = _partners(prompt)
+    weights = [1.0]
+    numbers: dict[int, int] = {}  # where a ":1.3" starts -> its closing parenthesis
+    parts: list[tuple[list[str], float]] = []
+    i = 0
+    while i < len(prompt):
+        character = prompt[i]
+        if i in numbers:
+            i = numbers[i]
+            continue
+        if character == "\\" and prompt[i + 1 : i + 2] in ("(", ")"):
+            i += 1
+            character = prompt[i]
+        elif i in partner and character == "(":
+            weight, number_at = _group_weight(prompt, i, partner[i], weights[-1])
+            weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
+            if number_at < partner[i]:
+                numbers[number_at] = partner[i]
+            i += 1
+            continue
+        elif i in partner:
+            weights.pop()
+            i += 1
+            continue
+        if not parts or parts[-1][1] != weights[-1]:
+            parts.append(([], weights[-1]))
+        parts[-1][0].append(character)
+        i += 1
+    return [WeightedText("".join(characters), weight) for characters, weight in parts]
+
+
+def _partners(prompt: str) -> dict[int, int]:
+    """Map each parenthesis that has a partner to that partner's place."""
+    partner: dict[int, int] = {}
+    open_at: list[int] = []
+    i = 0
+    while i < len(prompt):
+        if prompt[i] == "\\" and prompt[i + 1 : i + 2] in ("(", ")"):
+            i += 1
+        elif prompt[i] == "(":
+            open_at.append(i)
+        elif prompt[i] == ")" and open_at:
+            partner[i] = open_at.pop()
+            partner[partner[i]] = i
+        i += 1
+    return partner
+
+
+def _group_weight(prompt: str, start: int, end: int, outer: float) -> tuple[float, int]:
+    """Return a group's weight and the place where its text ends."""
+    tail_at = max(start + 1, end - 24)
+    number = _NUMBER_AT_END.search(prompt, tail_at, end)
+    if number and number.start() > start + 1:
+        return float(number[1]), number.start()
+    return outer * 1.1, end
+
+
+def quoted_words(prompt: str) -> list[str]:
+    """Return the words inside straight or typographic quotes, in order, accents removed."""
+    words: list[str] = []
+    for match in _QUOTED.finditer(prompt):
+        text = next(group for group in match.groups() if group is not None)
+        plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        words.extend(plain.split())
+    return words
+
+
+def character_ids(prompt: str, places: int = CHARACTER_PLACES) -> list[tuple[int, int, int]]:
+    """Spell what a prompt quotes.
+
+    Args:
+        prompt: As the user wrote it.
+        places: How many characters fit; the rest is cut.
+
+    Returns:
+        At most `places` triples (character code, index in its word, index of the word).
+    """
+    return [
+        (_character_code(character), index, word_index)
+        for word_index, word in enumerate(quoted_words(prompt))
+        for index, character in enumerate(word)
+    ][:places]
+
+
+def _character_code(character: str) -> int:
+    code = ord(character) - ord("!") + 2
+    return code if 2 <= code < CHARACTER_CODES else 1
+
+
+class Segmenter(Protocol):
+    """Turns plain text into token ids without start and end tokens."""
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the token ids of `text`."""
+        ...
+
+
+class FileTokenizer:
+    """A tokeniser made from the text of a ``tokenizer.json``.
+
+    Args:
+        definition: The file's content.
+
+    Raises:
+        BadWeights: The content is not a tokeniser.
+    """
+
+    def __init__(self, definition: str) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_str(definition)
+        except Exception as error:
+            raise BadWeights(f"tokenizer.json cannot be read: {error}.") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def __call__(self, text: str) -> list[int]:
+        """Return the token ids of `text`, without start and end tokens."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def id_of(self, token: str) -> int:
+        """Return the id of a token that must exist.
+
+        Raises:
+            BadWeights: It does not.
+        """
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise BadWeights(f"tokenizer.json has no token {token!r}.")
+        return int(found)
+
+
+def weighted_ids(segment: Segmenter, prompt: str) -> tuple[list[int], list[float]]:
+    """Return a prompt's token ids and their weights, without start and end tokens."""
+    ids: list[int] = []
+    weights: list[float] = []
+    for part in parse_weights(prompt):
+        found = segment(part.text)
+        ids += found
+        weights += [part.weight] * len(found)
+    return ids, weights
