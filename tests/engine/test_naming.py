@@ -295,6 +295,24 @@ class TestTransformerNames:
         assert found is not None
         assert MMDiTConfig.from_tensors(found.shapes) == VARIANTS["3.5-medium"]
 
+    @pytest.mark.parametrize("layout", ["official", "folder"])
+    def test_scaled_eight_bit_floats(self, tmp_path: Path, layout: str) -> None:
+        official = official_transformer()
+        tensors = official if layout == "official" else to_folder(Part.TRANSFORMER, official)
+        stored: Tensors = {}
+        for name, tensor in tensors.items():
+            stored[name] = tensor
+            if tensor.ndim == 2:
+                scale = tensor.abs().amax() / 448
+                stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
+                stored[name.replace(".weight", ".scale_weight")] = scale
+        found = find_components(save(stored, tmp_path / "a.safetensors")).transformer
+        assert found is not None
+        read = found.tensors(torch.float32)
+        assert set(read) == set(official)
+        for name, tensor in official.items():
+            assert (read[name] - tensor).norm() <= 0.04 * tensor.norm(), name
+
     def test_incomplete_projection(self) -> None:
         folder = to_folder(Part.TRANSFORMER, official_transformer())
         del folder["transformer_blocks.1.attn.to_k.weight"]

@@ -199,6 +199,21 @@ class TestEightBitFloats:
         read = file.read("a.weight", torch.float32)
         assert torch.allclose(read, weight, rtol=0.07, atol=1e-4)
 
+    def test_scale_of_blocks_is_refused(self, tmp_path: Path) -> None:
+        tensors = {"a.weight": torch.zeros(4, 4).to(torch.float8_e4m3fn), "a.weight_scale": torch.ones(4, 2)}
+        save_file(tensors, tmp_path / "a.safetensors")
+        with pytest.raises(BadWeights, match="one for each row"):
+            open_weights(tmp_path / "a.safetensors").read("a.weight")
+
+    def test_eight_bit_integers_with_a_scale_for_each_row(self, tmp_path: Path) -> None:
+        tensors = {
+            "a.weight": torch.tensor([[1, -2], [3, 4]], dtype=torch.int8),
+            "a.weight_scale": torch.tensor([0.5, 2.0]),
+        }
+        save_file(tensors, tmp_path / "a.safetensors")
+        read = open_weights(tmp_path / "a.safetensors").read("a.weight", torch.float32)
+        assert read.tolist() == [[0.5, -1.0], [6.0, 8.0]]
+
     def test_other_quantisation_is_refused(self, tmp_path: Path) -> None:
         save_file(
             {"a.weight": torch.zeros(4, 4, dtype=torch.uint8), "a.weight_scale": torch.ones(4)},

@@ -161,13 +161,6 @@ def find_components(path: Path, extras: Sequence[Path] = ()) -> Components:
     return Components(path, parts)
 
 
-def describe(path: Path) -> str:
-    """Say in a few words what a file seems to be, for a message."""
-    file = open_weights(path)
-    parts = find_parts(file.shapes, file_name=path.name)
-    return ", ".join(parts) if parts else guess_family(file.shapes) or "unknown"
-
-
 def _in_file(path: Path, expect: Part | None = None) -> dict[Part, Component]:
     if path.name.endswith(".json") and not path.name.endswith(INDEX_SUFFIX):
         raise BadWeights(f"{path.name} is not a weight file; give the .safetensors file or the model's folder.")

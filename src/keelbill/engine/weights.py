@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,8 +149,11 @@ class Safetensors:
             return None
         for suffix in SCALE_SUFFIXES:
             if stem + suffix in self._entries:
-                scale = self.raw(stem + suffix).to(torch.float32)
-                return scale if scale.ndim == 0 else scale.reshape(-1, *[1] * (len(self._entries[name].shape) - 1))
+                scale = self.raw(stem + suffix).to(torch.float32).flatten()
+                shape = self._entries[name].shape
+                if len(scale) not in {1, shape[0] if shape else 1}:
+                    raise BadWeights(f"{self.path.name}: {stem + suffix!r} must have one scale, or one for each row.")
+                return scale.reshape(()) if len(scale) == 1 else scale.reshape(-1, *[1] * (len(shape) - 1))
         return None
 
 
@@ -373,9 +376,3 @@ def _weight_map(path: Path) -> dict[str, str]:
         if not (path.parent / shard).is_file():
             raise BadWeights(f"{path.name} names the shard {shard!r}, and there is no such file beside it.")
     return value
-
-
-def read_all(file: WeightFile, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
-    """Yield all tensors of a file with their names."""
-    for name in file.shapes:
-        yield name, file.read(name, dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +12,6 @@ from typing import Protocol
 
 from keelbill.core.errors import DownloadFailed
 
-CHUNK_BYTES = 2**20
 AGAIN = "What has arrived is kept; pull again to continue."
 
 
@@ -151,20 +150,10 @@ def _is_plain(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name
 
 
-def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """Hash a file.
-
-    Args:
-        path: The file.
-        on_bytes: Told after each piece how many bytes it had.
-    """
-    digest = hashlib.sha256()
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
     with path.open("rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            digest.update(piece)
-            if on_bytes is not None:
-                on_bytes(len(piece))
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def git_hash_of(path: Path) -> str:
