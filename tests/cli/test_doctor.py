@@ -12,6 +12,7 @@ from keelbill.cli._machine import Device, Processor, device, matrix_rate, proces
 from keelbill.core.errors import BadWeights
 from keelbill.engine.memory import SD3_MEDIUM, SD35_LARGE, Precision, plan
 from keelbill.engine.model import Model
+from keelbill.storage.hub import Hub
 from support.commandline import Run
 
 XEON = (
@@ -50,7 +51,7 @@ class TestMachinesThatLackSomething:
         assert doctor._official(Device("cpu", "x", 2**30, shared=True), PLAIN, quick=True) == (
             "No official model fits its memory."
         )
-        assert "SD3 Medium: does not fit: about " in capsys.readouterr().out
+        assert "SD3 Medium (not installed): does not fit: about " in capsys.readouterr().out
 
 
 class TestWithoutAGpu:
@@ -62,7 +63,7 @@ class TestWithoutAGpu:
         assert "TFLOP/s in " in outcome.out
         last = outcome.out.strip().splitlines()[-2:]
         assert last[0].startswith("This machine runs tiny and should take about ")
-        assert "official model" in last[1] or "it could also run" in last[1]
+        assert "official model" in last[1] or "it can also run" in last[1]
 
     def test_quick_measures_nothing(self, run: Run, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> float:
@@ -97,6 +98,15 @@ class TestNumbers:
         line = doctor.plan_line(SD3_MEDIUM, found, 472e12)
         assert line.endswith("about 2.0 s for 1024x1024 in 28 steps")
         assert "(estimate)" in line
+
+    def test_installed_members_are_recognised(self, home: Path) -> None:
+        for name, family in (("mine", "SD3 Medium"), ("my-turbo", "SD3.5 Large"), ("big", "SD3.5 Large")):
+            Path(name).mkdir()
+            Hub(home).add(name, Path(name), family=family)
+        names = doctor.installed_names()
+        assert names["SD3 Medium"] == "mine"
+        assert names["SD3.5 Large Turbo"] == "my-turbo"
+        assert names["SD3.5 Large"] == "big"
 
     def test_no_time_for_what_does_not_fit(self) -> None:
         found = plan(SD35_LARGE, device_bytes=2**30, host_bytes=2**30, precision=Precision.BFLOAT16)

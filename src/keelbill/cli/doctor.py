@@ -62,7 +62,7 @@ def system_lines(described: Processor) -> list[str]:
     features = ", ".join(described.features) or "no known fast instructions"
     return [
         f"keelbill {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
-        f"processor: {described.name}, {described.cores} cores, {features}",
+        f"processor: {described.name}, {described.cores} core{'s' if described.cores > 1 else ''}, {features}",
         f"memory: {free / GIB:.1f} of {total / GIB:.1f} GiB free" if total else "memory: unknown (psutil is missing)",
     ]
 
@@ -100,13 +100,26 @@ def outlook(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def plan_line(parts: ModelParts, found: MemoryPlan, rate: float | None) -> str:
-    """Explain what an official model would need, and its time if a rate in operations a second is known."""
+def installed_names() -> dict[str, str]:
+    """Return the official models that are installed: the family member's name to the name that people type."""
+    from keelbill.core.settings import Settings
+    from keelbill.storage.hub import Hub, Kind
+
+    found = {}
+    for item in Hub.from_settings(Settings()).list(Kind.MODEL):
+        family = item.family.replace("Stable Diffusion ", "SD").removesuffix(" Turbo")
+        turbo = family == "SD3.5 Large" and "turbo" in f"{item.family} {item.name}".lower()
+        found[f"{family} Turbo" if turbo else family] = item.name
+    return found
+
+
+def plan_line(parts: ModelParts, found: MemoryPlan, rate: float | None, installed: str = "") -> str:
+    """Explain what an official model needs, and its time if a rate in operations a second is known."""
     speed = ""
     if found.fits and rate:
         seconds = parts.flops(parts.native, parts.native) / (rate * REACHED)
         speed = f"; about {outlook(seconds)} for {parts.native}x{parts.native} in {parts.steps} steps"
-    return f"{parts.name}: {found.sentence()}{speed}"
+    return f"{parts.name} ({f'installed as {installed}' if installed else 'not installed'}): {found.sentence()}{speed}"
 
 
 def _installed(default: str, quick: bool) -> str:
@@ -145,6 +158,7 @@ def _official(used: Device, described: Processor, quick: bool) -> str:
     if rate:
         click.echo(f"  measured: {rate / 1e12:.2f} TFLOP/s in {precision} for a large matrix product")
     total, _ = host_memory()
+    names = installed_names()
     fitting = []
     for parts in OFFICIAL:
         found = plan(
@@ -154,12 +168,12 @@ def _official(used: Device, described: Processor, quick: bool) -> str:
             precision=precision,
             shared_memory=used.shared,
         )
-        click.echo(f"  {plan_line(parts, found, rate)}")
+        click.echo(f"  {plan_line(parts, found, rate, names.get(parts.name, ''))}")
         if found.fits:
             fitting.append(parts.name)
     if not fitting:
         return "No official model fits its memory."
-    return f"By its memory it could also run {', '.join(fitting)}, once installed: see `keelbill models`."
+    return f"By its memory it can also run {', '.join(fitting)}; `keelbill models list` shows how to get them."
 
 
 def _show(title: str, lines: list[str]) -> None:
