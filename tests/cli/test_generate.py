@@ -190,6 +190,16 @@ class TestPictures:
     def test_a_size_beyond_the_model(self, run: Run, loaded: list[str]) -> None:
         assert "at most 384 pixels on each side for tiny" in run("generate", "a cat", "--size", "512x64").sentence
 
+    def test_stopped_by_the_person(self, run: Run, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(*_: object, **__: object) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Pipeline, "generate", interrupted)
+        outcome = run("generate", "a cat", "-o", "cat.png")
+        assert (outcome.code, outcome.out) == (130, "")
+        assert outcome.err.strip() == "Stopped."
+        assert not Path("cat.png").exists()
+
     def test_too_large_for_the_memory(self, run: Run, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_: object, **__: object) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB\nlong\ntext")
