@@ -10,7 +10,7 @@ from torch import Tensor
 
 from keelbill.core.errors import BadWeights, InvalidInput
 from keelbill.engine.config import MMDiTConfig
-from keelbill.engine.layers import STRICT_TILE, crop_positions, position_table, strict_linear
+from keelbill.engine.layers import TILES, agreeing_tiles, crop_positions, position_table, strict_linear
 from keelbill.engine.mmdit import LowRankUpdate, MMDiT
 from keelbill.engine.naming import Part, to_folder
 from support.models import LARGE_SHAPED, MEDIUM_SHAPED, VARIANTS, transformer
@@ -45,7 +45,8 @@ def peer(network: MMDiT, dtype: torch.dtype) -> torch.nn.Module:
             dual_attention_layers=c.dual_blocks,
         )
     other.load_state_dict(to_folder(Part.TRANSFORMER, network.state_dict()))
-    return other.to(dtype).eval()
+    ready: torch.nn.Module = other.to(dtype).eval()
+    return ready
 
 
 def rows(config: MMDiTConfig, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
@@ -100,7 +101,7 @@ def test_crowd_row_is_bitwise_its_own(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("count", [1, 7, STRICT_TILE, STRICT_TILE + 1, 900])
+@pytest.mark.parametrize("count", [1, 7, 120, 128, 129, 700, 900])
 def test_crowd_product_ignores_other_rows(dtype: torch.dtype, count: int) -> None:
     generator = torch.Generator().manual_seed(0)
     layer = torch.nn.Linear(1024, 256).to(dtype)
@@ -110,6 +111,12 @@ def test_crowd_product_ignores_other_rows(dtype: torch.dtype, count: int) -> Non
         assert torch.equal(strict_linear(layer, x[:count]), whole[:count])
         assert torch.equal(strict_linear(layer, x[-count:]), whole[-count:])
         assert relative(whole, layer(x)) < (1e-6 if dtype is torch.float32 else 5e-3)
+
+
+def test_agreeing_row_counts_are_of_one_kind() -> None:
+    tiles = agreeing_tiles(1024, 256, torch.float32, torch.get_num_threads(), torch.get_float32_matmul_precision())
+    assert 512 in tiles
+    assert set(tiles) <= set(TILES)
 
 
 def test_skipped_blocks_are_left_out() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STRICT_TILE = 128
-"""Rows of every matrix product in strict mode."""
+TILES = (16, 32, 64, 128, 256, 512, 1024)
+"""Numbers of rows that a matrix product may have in strict mode, if they agree with each other."""
 
 
 class Linear(Protocol):
@@ -31,24 +32,76 @@ def strict_linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """Apply a layer to tokens so that a token's result does not depend on how many others there are.
 
     Matrix-product kernels change the order of their sums with the number of rows, so the same row gives other
-    last bits in another crowd. Here every product has exactly `STRICT_TILE` rows; the last one is filled with zeros.
+    last bits in another crowd. Here every product has one of the few row counts that are known to agree; the last
+    one is filled with zeros.
 
     Args:
         layer: A linear layer with bias.
         x: Tokens with shape ``(T, in)``.
     """
-    count = x.shape[0]
-    whole = count // STRICT_TILE * STRICT_TILE
-    out = x.new_empty(count, layer.out_features)
+    tiles = agreeing_tiles(
+        layer.in_features,
+        layer.out_features,
+        x.dtype,
+        torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
+    )
+    out = x.new_empty(x.shape[0], layer.out_features)
     weight = layer.weight.t()
-    for start in range(0, whole, STRICT_TILE):
-        tile = slice(start, start + STRICT_TILE)
-        torch.addmm(layer.bias, x[tile], weight, out=out[tile])
-    if whole < count:
-        rest = x.new_zeros(STRICT_TILE, x.shape[1])
-        rest[: count - whole] = x[whole:]
-        out[whole:] = torch.addmm(layer.bias, rest, weight)[: count - whole]
+    start, count = 0, x.shape[0]
+    while start < count:
+        rest = count - start
+        tile = _next_tile(tiles, rest)
+        if tile <= rest:
+            torch.addmm(layer.bias, x[start : start + tile], weight, out=out[start : start + tile])
+        else:
+            filled = x.new_zeros(tile, x.shape[1])
+            filled[:rest] = x[start:]
+            out[start:] = torch.addmm(layer.bias, filled, weight)[:rest]
+        start += tile
     return out
+
+
+def _next_tile(tiles: tuple[int, ...], rest: int) -> int:
+    """Choose the next product's rows: fill up when little is wasted, else take what goes in whole."""
+    above = [tile for tile in tiles if tile >= rest]
+    below = [tile for tile in tiles if tile <= rest]
+    if above and (not below or above[0] <= 1.25 * rest):
+        return above[0]
+    return below[-1]
+
+
+@lru_cache(maxsize=256)
+def agreeing_tiles(inputs: int, outputs: int, dtype: torch.dtype, threads: int, precision: str) -> tuple[int, ...]:
+    """Find the row counts at which this machine's kernel gives every row the same bits.
+
+    A kernel's order of summation depends on the shape, the threads and the precision, not on the values, so one
+    look at random values settles it for the process.
+
+    Args:
+        inputs: Columns of the tokens.
+        outputs: Columns of the result.
+        dtype: Precision of both.
+        threads: Threads of a product; part of the question, as they divide the work.
+        precision: What `torch.get_float32_matmul_precision` says, for the same reason.
+
+    Returns:
+        Members of `TILES` in rising order; 512 is always among them.
+    """
+    del threads, precision
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(TILES[-1], inputs, generator=generator).to(dtype)
+    weight = torch.randn(outputs, inputs, generator=generator).to(dtype).t()  # as a layer holds it
+    bias = torch.randn(outputs, generator=generator).to(dtype)
+    exact = torch.cat([torch.addmm(bias, part, weight) for part in x.split(512)])
+
+    def agrees(tile: int) -> bool:
+        return all(
+            torch.equal(torch.addmm(bias, part, weight), wanted)
+            for part, wanted in zip(x.split(tile)[:3], exact.split(tile)[:3], strict=True)
+        )
+
+    return tuple(tile for tile in TILES if agrees(tile))
 
 
 def norm(x: Tensor) -> Tensor:
