@@ -86,6 +86,15 @@ class TestRefused:
         path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
         assert "config.json must be of format 1" in self.sentence(run, folder)
 
+    def test_a_device_that_is_not_there(self, run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KEELBILL_DEVICE", "cuda")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert "setting device 'cuda' is not allowed; setting device must be auto or cpu" in self.sentence(run, whole)
+
+    def test_a_setting_that_is_not_allowed(self, run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KEELBILL_DTYPE", "int3")
+        assert "setting dtype 'int3' is not allowed" in self.sentence(run, whole)
+
 
 def test_a_picture_and_its_proof(run: Run, whole: Path) -> None:
     made = run("generate", "a red apple", "--model", str(whole), "--seed", "1")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keelbill import __version__
 from keelbill.cli._orders import Order
-from keelbill.core.errors import AppError, OutOfMemory
+from keelbill.core.errors import AppError, InvalidInput, OutOfMemory
 from keelbill.imaging.encode import from_pixels, to_pixels
 from keelbill.imaging.metadata import Recipe
 
@@ -81,16 +81,17 @@ def load(name: str) -> Model:
         EngineMissing: The engine is not installed.
         UnknownModel: No model of that name is installed.
         BadWeights: Its files cannot be used.
+        InvalidInput: The settings name a device that is not there.
     """
     require_engine()
     import torch
 
-    from keelbill.core.settings import Settings
+    from keelbill.core.settings import read_settings
     from keelbill.engine.loader import Placement, best_device, load_model, parse_dtype
     from keelbill.engine.weights import PICKLE_SUFFIXES
     from keelbill.storage.hub import locate
 
-    settings = Settings()
+    settings = read_settings()
     path = Path(name).expanduser()
     if path.exists() and (os.sep in name or path.suffix in PICKLE_SUFFIXES):
         name = str(path.resolve())  # surely a path then, also for a pickle: the loader says why it is refused
@@ -98,6 +99,10 @@ def load(name: str) -> Model:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = best_device() if settings.device == "auto" else settings.device
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[device]:
+        usable = " or ".join(["auto", *(kind for kind, works in there.items() if works)])
+        raise InvalidInput("setting device", device, f"{usable} on this machine")
     placement = Placement(device=device, dtype=parse_dtype(settings.dtype))
     return load_model(found.path, name=found.name, extras=found.extras, placement=placement)
 

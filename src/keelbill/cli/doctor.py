@@ -42,9 +42,9 @@ class Measured:
 def command(quick: bool) -> None:
     """Say what this machine can run and how fast it expects to be."""
     from keelbill.cli._pictures import require_engine
-    from keelbill.core.settings import Settings
+    from keelbill.core.settings import read_settings
 
-    settings = Settings()
+    settings = read_settings()
     described = processor()
     _show("System", system_lines(described))
     require_engine()
@@ -102,11 +102,11 @@ def outlook(seconds: float) -> str:
 
 def installed_names() -> dict[str, str]:
     """Return the official models that are installed: the family member's name to the name that people type."""
-    from keelbill.core.settings import Settings
+    from keelbill.core.settings import read_settings
     from keelbill.storage.hub import Hub, Kind
 
     found = {}
-    for item in Hub.from_settings(Settings()).list(Kind.MODEL):
+    for item in Hub.from_settings(read_settings()).list(Kind.MODEL):
         family = item.family.replace("Stable Diffusion ", "SD").removesuffix(" Turbo")
         turbo = family == "SD3.5 Large" and "turbo" in f"{item.family} {item.name}".lower()
         found[f"{family} Turbo" if turbo else family] = item.name

@@ -62,9 +62,9 @@ def command(
     chosen = _orders.check_format(kind, output)
     _orders.check_output(output)
     _orders.check_recipe_fits(chosen, prompt, negative)
-    from keelbill.core.settings import Settings
+    from keelbill.core.settings import read_settings
 
-    settings = Settings()
+    settings = read_settings()
     source = _orders.check_source(image, mask, strength, max_bytes=settings.max_image_bytes)
     order = Order(
         prompt=prompt,

@@ -71,7 +71,7 @@ def _row(parameter: click.Parameter, context: click.Context) -> str:
     if not isinstance(parameter, click.Option) or parameter.hidden:
         return ""
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    value = "" if parameter.is_flag else f"`{parameter.make_metavar(context)}`"
+    value = "" if parameter.is_flag else f"`{parameter.make_metavar(context)}`".replace("|", "\\|")
     default = f" Default: `{parameter.default}`." if parameter.show_default else ""
     return f"| {names} | {value} | {parameter.help or ''}{default} |".replace("  |", " |")
 

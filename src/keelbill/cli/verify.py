@@ -57,11 +57,11 @@ def command(picture: Path, model: str | None, image: Path | None, mask: Path | N
 
     Exit code 0: the same, within the tolerance. 1: it differs. 2: it cannot be made again.
     """
-    from keelbill.core.settings import Settings
+    from keelbill.core.settings import read_settings
 
     if tolerance is not None and not 0 <= tolerance <= 255:
         raise InvalidInput("tolerance", tolerance, "from 0 to 255")
-    limit = Settings().max_image_bytes
+    limit = read_settings().max_image_bytes
     data = read_bounded(picture, field="picture", max_bytes=100 * limit)
     recipe = read(data, field="picture", max_bytes=100 * limit)
     shown = decode(data, field="picture", max_bytes=100 * limit)[:, :, :3]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from keelbill.core.errors import InvalidInput
 
 
 def default_home() -> Path:
@@ -54,3 +57,23 @@ class Settings(BaseSettings):
         """Read arguments first, then the environment, then the file."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=default_home() / "settings.toml")
         return init_settings, env_settings, file
+
+
+def read_settings() -> Settings:
+    """Read the settings; what is wrong with them is said in one sentence.
+
+    Raises:
+        InvalidInput: A setting has a value that is not allowed, or the file is not TOML.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"])
+        reason = str(first["msg"]).replace("Input should be ", "")
+        shown = "…" if "token" in name else first["input"]
+        raise InvalidInput(
+            f"setting {name}", shown, reason, hint=f"It comes from KEELBILL_{name.upper()} or settings.toml."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput("settings.toml", str(error), f"valid TOML, in {default_home()}") from error
