@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ class AutoencoderRecipe:
         seed: Of the weights and of every draw.
     """
 
-    config: SmallAutoencoderConfig = SmallAutoencoderConfig()
+    config: SmallAutoencoderConfig = field(default_factory=SmallAutoencoderConfig)
     batch: int = 16
     peak: float = 1.2e-3
     warmup: int = 60

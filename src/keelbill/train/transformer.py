@@ -50,7 +50,7 @@ class TransformerRecipe:
     )
     grid: int = 16
     batch: int = 64
-    fresh: int = 16
+    fresh: int = 8
     pool: int = 24_576
     peak: float = 1.2e-3
     warmup: int = 100
@@ -173,7 +173,7 @@ def train_transformer(
     model = MMDiT(recipe.config, strict=False)
     model.init_weights(generator, base=recipe.grid * recipe.config.pos_side // recipe.grid)
     model = model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), recipe.peak, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     state = Trainable(model, optimizer, MovingAverage(model, recipe.average), generator, Progress())
     path = folder / "transformer.safetensors"
     if state.resume(path):
