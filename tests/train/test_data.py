@@ -149,6 +149,7 @@ class TestConcepts:
             ("slice of cake", "slices of cake"),
             ("maple leaf", "maple leaves"),
             ("wrench", "wrenches"),
+            ("egg in a pan", "eggs in a pan"),
         ],
     )
     def test_plural(self, one: str, many: str) -> None:

@@ -10,6 +10,7 @@ from keelbill.core.errors import InvalidInput, UnknownName
 from keelbill.train.backgrounds import VARIANTS, Background, paint
 from keelbill.train.batch_render import BatchRenderer
 from keelbill.train.data import Sprites
+from keelbill.train.landscapes import PLACES
 from keelbill.train.palette import Bytes
 from keelbill.train.render import render_reference, shadow_texture
 from keelbill.train.scenes import Catalogue, Item, Scene, sample_scene
@@ -134,3 +135,14 @@ class TestBackgrounds:
     def test_studio_floor_differs_from_wall(self) -> None:
         picture = paint(Background("studio", "light blue"), 64).astype(int)
         assert abs(picture[38, 5].sum() - picture[46, 5].sum()) > 6
+
+    @pytest.mark.parametrize("kind", list(PLACES))
+    def test_places_look_the_same_at_every_size(self, kind: str) -> None:
+        small, large = (paint(Background(kind, variant=2), size).astype(float) for size in (64, 128))
+        halved = large.reshape(64, 2, 64, 2, 3).mean((1, 3))
+        assert np.abs(halved - small).mean() < 1.5
+
+    @pytest.mark.parametrize("kind", list(PLACES))
+    def test_variants_differ(self, kind: str) -> None:
+        first, second = (paint(Background(kind, variant=v), 64).astype(float) for v in (0, 1))
+        assert np.abs(first - second).mean() > 0.5

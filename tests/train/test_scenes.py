@@ -10,9 +10,11 @@ import pytest
 from keelbill.core.errors import InvalidInput
 from keelbill.train.backgrounds import BACKGROUND_COLOURS, Background, is_grounded
 from keelbill.train.captions import captions, full_caption
-from keelbill.train.data import SpriteInfo
+from keelbill.train.concepts import is_held_out
+from keelbill.train.data import SpriteInfo, Treatment
+from keelbill.train.landscapes import PLACES
 from keelbill.train.palette import MainColour
-from keelbill.train.scenes import Catalogue, Item, Mix, Scene, sample_scene
+from keelbill.train.scenes import FULL_MIX, Catalogue, Item, Mix, Scene, sample_scene
 from support.pictures import tiny_sprites
 
 
@@ -32,9 +34,13 @@ def scene(concept: str, colour: str = "", natural: str = "", background: Backgro
 
 
 class TestSampling:
-    def test_look_that_the_pack_lacks(self) -> None:
+    def test_look_that_the_pack_lacks(self, catalogue: Catalogue) -> None:
         with pytest.raises(InvalidInput, match="watercolour"):
-            Catalogue(tiny_sprites().infos, look="watercolour")
+            draw(catalogue, 1, mix=Mix(looks={"watercolour": 1}))
+
+    def test_no_things(self) -> None:
+        with pytest.raises(InvalidInput, match="untreated"):
+            Catalogue([])
 
     def test_same_seed_gives_the_same_scenes(self, catalogue: Catalogue) -> None:
         assert draw(catalogue, 50) == draw(catalogue, 50)
@@ -64,7 +70,42 @@ class TestSampling:
     def test_left_is_left_and_above_is_above(self, catalogue: Catalogue) -> None:
         for one in draw(catalogue, 200, mix=Mix(layouts={"pair": 1})):
             first, second = one.items
-            assert first.y < second.y if one.relation == "above" else first.x < second.x
+            if one.relation == "above":
+                assert first.y < second.y
+            elif one.relation == "behind":
+                assert first.base < second.base
+            else:
+                assert first.x < second.x
+
+    def test_counted_things_do_not_hide_each_other(self, catalogue: Catalogue) -> None:
+        counts = set()
+        for one in draw(catalogue, 300, mix=replace(FULL_MIX, layouts={"count": 1})):
+            counts.add(len(one.items))
+            assert len({item.concept for item in one.items}) == 1
+            for a, b in itertools.combinations(one.items, 2):
+                assert abs(a.x - b.x) > 0.9 * a.size or abs(a.y - b.y) > 0.9 * a.size
+        assert counts == {2, 3, 4, 5, 6}
+
+    def test_plural_words_are_not_counted(self, catalogue: Catalogue) -> None:
+        for one in draw(catalogue, 200, mix=Mix(layouts={"count": 1})):
+            assert one.items[0].concept != "grapes"
+
+    def test_held_out_colours_are_never_shown(self, catalogue: Catalogue) -> None:
+        for one in draw(catalogue, 1500, mix=Mix(recoloured=1)):
+            assert not any(item.colour and is_held_out(item.concept, item.colour) for item in one.items)
+
+    def test_treated_things_get_their_share(self) -> None:
+        plain = SpriteInfo("car", "vehicle", "3d", 0.9, 0.6, None)
+        gold = replace(plain, treatment=Treatment(material="gold"))
+        fruit = replace(plain, treatment=Treatment(made_of="fruit", dye="red"))
+        mix = replace(FULL_MIX, layouts={"single": 1})
+        items = [one.items[0] for one in draw(Catalogue([plain, gold, fruit]), 1000, mix=mix)]
+        assert 90 < sum(item.treatment.material == "gold" for item in items) < 170
+        assert 150 < sum(item.treatment.made_of == "fruit" for item in items) < 250
+
+    def test_places_and_plain_walls_appear(self, catalogue: Catalogue) -> None:
+        kinds = {one.background.kind for one in draw(catalogue, 600, mix=FULL_MIX)}
+        assert kinds == {"plain", "studio", *PLACES}
 
     def test_colourless_things_keep_their_colour(self) -> None:
         info = SpriteInfo("rainbow", "nature", "3d", 0.9, 0.9, None)
@@ -77,7 +118,7 @@ class TestSampling:
 
 class TestRecord:
     def test_through_json_and_back(self, catalogue: Catalogue) -> None:
-        for one in draw(catalogue, 40):
+        for one in draw(catalogue, 40, mix=FULL_MIX):
             assert Scene.from_json(json.loads(json.dumps(one.to_json()))) == one
 
     def test_incomplete_record(self) -> None:
@@ -131,6 +172,29 @@ class TestCaptions:
         assert any("a car to the left of a tree" in text for text in texts)
         assert any("a tree to the right of a car" in text for text in texts)
         assert not any("a car to the right" in text for text in texts)
+
+    def test_counts_are_said(self) -> None:
+        items = tuple(Item("mouse", 0.2 + 0.3 * k, 0.5, 0.3, colour="green") for k in range(3))
+        one = Scene(3, "count", items, Background("plain", "white"))
+        assert full_caption(one) == "three green mice on a white background"
+
+    def test_things_made_of_others(self) -> None:
+        item = Item("car", 0.5, 0.5, 0.8, treatment=Treatment(made_of="fruit", dye="red"))
+        one = Scene(1, "single", (item,), Background("meadow"))
+        assert full_caption(one) == "a red car made of fruit in a green meadow"
+        texts = {text for seed in range(200) for text in at(one, seed)}
+        assert "a red car made of fruit" in texts
+        assert all("red" in text and "fruit" in text for text in texts)
+
+    def test_materials(self) -> None:
+        one = Scene(1, "single", (Item("cat", 0.5, 0.5, 0.8, treatment=Treatment("gold")),), Background("table"))
+        assert full_caption(one) == "a golden cat on a wooden table"
+        texts = {text for seed in range(200) for text in at(one, seed)}
+        assert {"a golden cat", "a gold cat", "a cat made of gold"} <= texts
+
+    def test_other_styles_are_nearly_always_said(self) -> None:
+        texts = [t for s in range(200) for t in at(replace(scene("cat"), style="cartoon"), s)]
+        assert sum("cartoon" in text for text in texts) > 0.85 * len(texts)
 
     def test_same_scene_gives_the_same_captions(self) -> None:
         assert captions(scene("cat")) == captions(scene("cat"))

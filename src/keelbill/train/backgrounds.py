@@ -10,7 +10,7 @@ from keelbill.core.errors import InvalidInput, UnknownName
 from keelbill.core.registry import Registry
 from keelbill.train.palette import Bytes, Floats
 
-VARIANTS = 6
+VARIANTS = 12
 HORIZON = 0.66
 
 
@@ -130,7 +130,7 @@ def base_colour(background: Background) -> Floats:
     if background.colour not in BACKGROUND_COLOURS:
         raise UnknownName("background colour", background.colour, BACKGROUND_COLOURS)
     rgb = np.array(BACKGROUND_COLOURS[background.colour].rgb, np.float32)
-    return rgb * np.float32(1 + 0.012 * (background.variant - (VARIANTS - 1) / 2))
+    return rgb * np.float32(1 + 0.006 * (background.variant - (VARIANTS - 1) / 2))
 
 
 @PAINTERS.register("plain")
@@ -152,7 +152,7 @@ class Studio(Painter):
         """Paint light that falls off from the middle of the wall, and a floor that brightens towards the front."""
         x, y = grid(size)
         base = base_colour(background)
-        light = 0.5 + 0.05 * (background.variant - (VARIANTS - 1) / 2)
+        light = 0.5 + 0.025 * (background.variant - (VARIANTS - 1) / 2)
         away = np.sqrt((x - light) ** 2 + (y - 0.36) ** 2)
         wall = base * (1.07 - 0.3 * smoothstep(0.0, 0.85, away))[..., None] + 6
         floor = base * (0.88 + 0.16 * smoothstep(HORIZON, 1.0, y) - 0.12 * (x - light) ** 2)[..., None] + 6

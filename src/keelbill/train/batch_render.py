@@ -102,14 +102,14 @@ class BatchRenderer:
 
     def _rows(self, layer: Sequence[tuple[int, Item]]) -> tuple[Tensor, Tensor]:
         scene_rows = torch.tensor([row for row, _ in layer], device=self.device)
-        found = [self.sprites.find(item.concept, item.look) for _, item in layer]
+        found = [self.sprites.find(item.concept, item.look, item.treatment) for _, item in layer]
         return scene_rows, torch.tensor(found, device=self.device)
 
     def _recolour(self, colour: Tensor, alpha: Tensor, items: Sequence[Item]) -> Tensor:
         """Do what `palette.recolour` does, for premultiplied colours from 0 to 255 of shape ``(n, 3, H, W)``."""
         numbers = []
         for item in items:
-            main = self.sprites.infos[self.sprites.find(item.concept, item.look)].main
+            main = self.sprites.infos[self.sprites.find(item.concept, item.look, item.treatment)].main
             if main is None:
                 raise InvalidInput("colour", item.colour, f"empty for {item.concept}, which has no main colour")
             shade = SHADES[item.colour]

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, replace
 
 from keelbill.train.backgrounds import Background
-from keelbill.train.concepts import Concept, by_name, with_article
+from keelbill.train.concepts import Concept, by_name, plural, with_article
+from keelbill.train.landscapes import PLACES
 from keelbill.train.scenes import Item, Scene
 
 COUNT = 8
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _OTHER_WORDS = {"gray": ("grey", 0.35), "teal": ("turquoise", 0.3), "purple": ("violet", 0.1)}
+_ADJECTIVES = {
+    "gold": ("golden", "gold"),
+    "copper": ("copper", "bronze"),
+    "wood": ("wooden",),
+    "rainbow": ("rainbow", "rainbow colored"),
+}
+_SUFFIXES = {"galaxy": "with a galaxy texture", "rainbow": "in rainbow colors", "grass": "covered in grass"}
 _STYLES = {
-    "3d": ("{}, 3d render", "3d render of {}", "a 3d icon of {}", "{}, glossy 3d style", "a 3d illustration of {}")
+    "3d": ("{}, 3d render", "3d render of {}", "a 3d icon of {}", "{}, glossy 3d style", "a 3d illustration of {}"),
+    "flat": ("flat vector illustration of {}", "{}, flat design", "{}, vector art", "a flat icon of {}"),
+    "cartoon": ("a cartoon of {}", "{}, cartoon style", "cartoon drawing of {}", "{}, cartoon"),
+    "sticker": ("a sticker of {}", "{}, sticker", "{}, simple emoji style", "an emoji of {}"),
+}
+_STYLE_SHARE = {"3d": 0.33}
+_STYLE_WORDS = {
+    "3d": ("3d render", "3d icon", "glossy 3d"),
+    "flat": ("flat design", "vector art"),
+    "cartoon": ("cartoon",),
+    "sticker": ("sticker", "emoji"),
 }
 _OPENINGS = ("a picture of {}", "an image of {}", "{}, centered", "a simple picture of {}")
-_STYLE_WORDS = {"3d": ("3d render", "3d icon", "glossy 3d")}
+
+
+@dataclass(frozen=True)
+class _Phrase:
+    """The words for one kind of thing, before they are put together."""
+
+    noun: str
+    countable: bool
+    adjective: str = ""
+    suffix: str = ""
+
+    def text(self, count: int = 1, *, article: bool = True) -> str:
+        noun = plural(self.noun) if count > 1 else self.noun
+        words = " ".join(word for word in (self.adjective, noun, self.suffix) if word)
+        if count > 1:
+            return f"{NUMBERS[count]} {words}"
+        return with_article(words) if article and self.countable else words
 
 
 def captions(scene: Scene) -> list[str]:
@@ -32,9 +68,10 @@ def captions(scene: Scene) -> list[str]:
 
 
 def full_caption(scene: Scene) -> str:
-    """Return the plain sentence that tells everything but the style."""
-    names = [_phrase(item) for item in scene.items]
-    return f"{_joined(scene, names, None)} on {with_article(scene.background.colour)} background"
+    """Return the plain sentence that tells everything; the style only when it is not the usual one."""
+    text = _joined(scene, [_phrase(item, None) for item in scene.items], None)
+    text = _with_background(text, scene.background, None)
+    return text if scene.style == "3d" else _STYLES[scene.style][0].format(text)
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
@@ -42,55 +79,68 @@ def caption(scene: Scene, rng: random.Random) -> str:
     if rng.random() < 0.1:
         return _keywords(scene, rng)
     bare = scene.layout == "single" and rng.random() < 0.12
-    phrases = [_varied(item, rng, article=not bare) for item in scene.items]
-    text = _joined(scene, phrases, rng)
-    drop = rng.random()
-    if drop < 0.72:
+    text = _joined(scene, [_phrase(item, rng) for item in scene.items], rng, article=not bare)
+    if rng.random() < 0.72:
         text = _with_background(text, scene.background, rng)
-    chance = rng.random()
-    if chance < 0.33:
-        text = rng.choice(_STYLES[scene.style]).format(text)
-    elif chance < 0.42 and not bare:
-        text = rng.choice(_OPENINGS).format(text)
+    chance, share = rng.random(), _STYLE_SHARE.get(scene.style, 0.9)
+    if chance < share:
+        return rng.choice(_STYLES[scene.style]).format(text)
+    if chance < share + 0.09 and not bare:
+        return rng.choice(_OPENINGS).format(text)
     return text
 
 
-def _phrase(item: Item) -> str:
-    noun = item.concept
-    colour = item.colour or item.natural
-    words = noun if colour in noun.split() else f"{colour} {noun}".strip()
-    return with_article(words) if by_name()[noun].countable else words
-
-
-def _varied(item: Item, rng: random.Random, *, article: bool = True) -> str:
+def _phrase(item: Item, rng: random.Random | None) -> _Phrase:
+    """Choose words for an item; without chance, the plainest ones."""
     noun, countable = _noun(by_name()[item.concept], rng)
-    colour = _colour(item, noun, rng)
-    words = f"{colour} {noun}".strip()
-    return with_article(words) if article and countable else words
+    phrase = _Phrase(noun, countable)
+    treatment = item.treatment
+    if treatment.made_of:
+        return _made_of(phrase, treatment.made_of, treatment.dye, rng)
+    if treatment.material:
+        return _of_material(phrase, treatment.material, rng)
+    return replace(phrase, adjective=_colour(item, noun, rng))
 
 
-def _noun(concept: Concept, rng: random.Random) -> tuple[str, bool]:
-    if concept.synonyms and rng.random() < 0.25:
+def _noun(concept: Concept, rng: random.Random | None) -> tuple[str, bool]:
+    if rng and concept.synonyms and rng.random() < 0.25:
         synonym = rng.choice(concept.synonyms)
         return synonym, concept.countable or " of " in synonym
     return concept.name, concept.countable
 
 
-def _colour(item: Item, noun: str, rng: random.Random) -> str:
-    colour = item.colour or (item.natural if rng.random() < 0.5 else "")
+def _colour(item: Item, noun: str, rng: random.Random | None) -> str:
+    colour = item.colour or (item.natural if rng is None or rng.random() < 0.5 else "")
     if colour in noun.split():
         return ""
     other, share = _OTHER_WORDS.get(colour, ("", 0.0))
-    return other if rng.random() < share else colour
+    return other if rng and rng.random() < share else colour
 
 
-def _joined(scene: Scene, phrases: list[str], rng: random.Random | None) -> str:
+def _made_of(phrase: _Phrase, filling: str, dye: str, rng: random.Random | None) -> _Phrase:
+    verb = rng.choice(("made of", "made of", "made of", "made out of", "built from")) if rng else "made of"
+    if dye and rng and rng.random() < 0.25:
+        return replace(phrase, suffix=f"{verb} {dye} {filling}")
+    return replace(phrase, adjective=dye, suffix=f"{verb} {filling}")
+
+
+def _of_material(phrase: _Phrase, material: str, rng: random.Random | None) -> _Phrase:
+    if rng and rng.random() < 0.4:
+        return replace(phrase, suffix=_SUFFIXES.get(material, f"made of {material}"))
+    adjectives = _ADJECTIVES.get(material, (material,))
+    return replace(phrase, adjective=rng.choice(adjectives) if rng else adjectives[0])
+
+
+def _joined(scene: Scene, phrases: list[_Phrase], rng: random.Random | None, *, article: bool = True) -> str:
+    if scene.layout == "count":
+        return phrases[0].text(len(phrases))
     if scene.layout != "pair":
-        return phrases[0]
-    a, b = phrases
+        return phrases[0].text(article=article)
+    a, b = (phrase.text() for phrase in phrases)
     forms = {
         "left": (f"{a} to the left of {b}", f"{b} to the right of {a}", f"{a} on the left and {b} on the right"),
         "above": (f"{a} above {b}", f"{b} below {a}", f"{a} over {b}", f"{b} under {a}"),
+        "behind": (f"{b} in front of {a}", f"{a} behind {b}"),
         "next": (f"{a} and {b}", f"{a} next to {b}", f"{a} beside {b}", f"{a} with {b}"),
     }[scene.relation]
     if rng is None:
@@ -98,7 +148,10 @@ def _joined(scene: Scene, phrases: list[str], rng: random.Random | None) -> str:
     return rng.choice((*forms, f"{a} and {b}")) if rng.random() < 0.85 else f"{b} and {a}"
 
 
-def _with_background(text: str, background: Background, rng: random.Random) -> str:
+def _with_background(text: str, background: Background, rng: random.Random | None) -> str:
+    if background.kind in PLACES:
+        phrases = PLACES[background.kind][0]
+        return f"{text} {rng.choice(phrases) if rng else phrases[0]}"
     colour = background.colour
     a_colour = with_article(colour)
     forms = [f"{text} on {a_colour} background"] * 3 + [f"{text}, {colour} background"]
@@ -113,13 +166,23 @@ def _with_background(text: str, background: Background, rng: random.Random) -> s
         ]
     else:
         forms += [f"{text} on a plain {colour} background", f"{text} against {a_colour} background"]
-    return rng.choice(forms)
+    return rng.choice(forms) if rng else forms[0]
 
 
 def _keywords(scene: Scene, rng: random.Random) -> str:
-    parts = [_varied(item, rng, article=False) for item in scene.items]
+    if scene.layout == "count":
+        parts = [_phrase(scene.items[0], rng).text(len(scene.items))]
+    else:
+        parts = [part for item in scene.items for part in _key_parts(_phrase(item, rng), rng)]
     if rng.random() < 0.6:
-        parts.append(f"{scene.background.colour} background")
-    if rng.random() < 0.6:
+        place = scene.background.kind if scene.background.kind in PLACES else f"{scene.background.colour} background"
+        parts.append(place)
+    if rng.random() < (0.6 if scene.style == "3d" else 0.95):
         parts.append(rng.choice(_STYLE_WORDS[scene.style]))
     return ", ".join(parts)
+
+
+def _key_parts(phrase: _Phrase, rng: random.Random) -> list[str]:
+    if phrase.suffix and rng.random() < 0.4:
+        return [replace(phrase, suffix="").text(article=False), phrase.suffix.split(" ", 2)[-1].removeprefix("of ")]
+    return [phrase.text(article=False)]

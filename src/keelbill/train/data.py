@@ -28,6 +28,24 @@ class BadSprites(AppError):
 
 
 @dataclass(frozen=True)
+class Treatment:
+    """What was done to a thing before it was stored; the default is nothing.
+
+    Attributes:
+        material: Name of a material ("gold"), or "".
+        made_of: Name of a class of small things that it was built of ("fruit"), or "".
+        dye: Colour of those small things, or "".
+    """
+
+    material: str = ""
+    made_of: str = ""
+    dye: str = ""
+
+
+UNTREATED = Treatment()
+
+
+@dataclass(frozen=True)
 class SpriteInfo:
     """What is known about one sprite.
 
@@ -39,6 +57,7 @@ class SpriteInfo:
         height: Visible height as a fraction of the sprite's side; the visible part is centred.
         main: Dominant colour, or None for colourless things.
         keywords: Further words that lead to the thing.
+        treatment: What was done to it.
     """
 
     concept: str
@@ -48,6 +67,7 @@ class SpriteInfo:
     height: float
     main: MainColour | None
     keywords: tuple[str, ...] = ()
+    treatment: Treatment = UNTREATED
 
 
 class Sprites:
@@ -64,21 +84,22 @@ class Sprites:
             raise BadSprites(f"The pack holds {len(pixels)} pictures but describes {len(infos)}.")
         self.pixels = pixels
         self.infos = tuple(infos)
-        self._index = {(info.concept, info.look): i for i, info in enumerate(self.infos)}
+        self._index = {(info.concept, info.look, info.treatment): i for i, info in enumerate(self.infos)}
 
     def __len__(self) -> int:
         return len(self.infos)
 
-    def find(self, concept: str, look: str = "3d") -> int:
-        """Return the row of a thing in a look.
+    def find(self, concept: str, look: str = "3d", treatment: Treatment = UNTREATED) -> int:
+        """Return the row of a thing in a look, treated or not.
 
         Raises:
             UnknownName: The pack does not hold it.
         """
         try:
-            return self._index[concept, look]
+            return self._index[concept, look, treatment]
         except KeyError:
-            raise UnknownName("sprite", f"{concept} ({look})", (f"{c} ({k})" for c, k in self._index)) from None
+            words = " ".join(word for word in (treatment.material, treatment.dye, treatment.made_of, look) if word)
+            raise UnknownName("sprite", f"{concept} ({words})", (f"{c} ({k})" for c, k, _ in self._index)) from None
 
     @classmethod
     def load(cls, folder: Path) -> Sprites:
@@ -95,7 +116,10 @@ class Sprites:
         infos = []
         for row in rows:
             main = MainColour(**row["main"]) if row["main"] else None
-            infos.append(SpriteInfo(**{**row, "main": main, "keywords": tuple(row["keywords"])}))
+            treatment = Treatment(**row["treatment"]) if "treatment" in row else UNTREATED
+            infos.append(
+                SpriteInfo(**{**row, "main": main, "keywords": tuple(row["keywords"]), "treatment": treatment})
+            )
         return cls(pixels, infos)
 
     def save(self, folder: Path) -> None:

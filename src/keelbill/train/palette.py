@@ -76,7 +76,7 @@ class MainColour:
     @property
     def can_change(self) -> bool:
         """Whether moving this colour changes how people would call the whole thing."""
-        return self.share > 0.42 and self.area > (0.62 if self.is_grey else 0.22)
+        return self.share > 0.42 and self.area > (0.7 if self.is_grey else 0.22)
 
 
 def to_hsv(rgb: Floats) -> tuple[Floats, Floats, Floats]:
@@ -170,6 +170,21 @@ def curve(mean: float, target: float) -> tuple[float, float]:
     if target <= mean:
         return target / mean, 1.0
     return 1.0, float(np.log(target) / np.log(mean))
+
+
+def has_colour(rgb: Floats, main: MainColour) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a picture belong to its main colour.
+
+    Args:
+        rgb: Values in [0, 1], shape ``(H, W, 3)``.
+        main: The picture's main colour.
+    """
+    hue, saturation, _ = to_hsv(rgb)
+    if main.is_grey:
+        return saturation < GREY_LIMIT + GREY_SOFTNESS / 2
+    near = np.abs((hue - main.hue + 180) % 360 - 180) < HUE_WINDOW + HUE_SOFTNESS
+    belongs: npt.NDArray[np.bool_] = near & (saturation > 0.1)
+    return belongs
 
 
 def recolour(rgb: Floats, main: MainColour, name: str) -> Floats:

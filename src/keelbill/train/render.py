@@ -39,7 +39,7 @@ def render_reference(scene: Scene, sprites: Sprites, size: int) -> Bytes:
     canvas = paint(scene.background, size).astype(np.float32)
     if is_grounded(scene.background):
         for item in scene.items:
-            canvas = _cast_shadow(canvas, item, sprites.pixels[sprites.find(item.concept, item.look)])
+            canvas = _cast_shadow(canvas, item, sprites.pixels[sprites.find(item.concept, item.look, item.treatment)])
     for item in scene.items:
         layer = _layer(sprite_of(item, sprites), item.x, item.y, (item.size, item.size), item, size)
         alpha = layer[..., 3:] / 255
@@ -55,7 +55,7 @@ def sprite_of(item: Item, sprites: Sprites) -> Bytes:
         UnknownName: The pack lacks the thing.
         InvalidInput: A thing without a main colour should be recoloured.
     """
-    row = sprites.find(item.concept, item.look)
+    row = sprites.find(item.concept, item.look, item.treatment)
     sprite = np.array(sprites.pixels[row])
     if item.colour:
         main = sprites.infos[row].main

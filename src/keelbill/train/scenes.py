@@ -9,11 +9,14 @@ from typing import Any
 
 from keelbill.core.errors import InvalidInput
 from keelbill.train.backgrounds import BACKGROUND_COLOURS, VARIANTS, Background, is_grounded
-from keelbill.train.data import SpriteInfo
+from keelbill.train.concepts import by_name, is_held_out
+from keelbill.train.data import UNTREATED, SpriteInfo, Treatment
+from keelbill.train.landscapes import PLACES
 from keelbill.train.palette import COLOURS
 
 SIDE_BY_SIDE = ("left", "next")
 STACKED = ("above",)
+MAX_COUNT = 6
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Item:
         size: Side of the sprite's square as a fraction of the picture's side.
         height: Visible height of the sprite as a fraction of its square.
         look: Drawing style of the sprite.
+        treatment: Material or filling of the sprite.
         colour: Colour that it was moved to; "" leaves it as it is.
         natural: Word for its own colour when that is clear, so that a caption may say it.
         rotation: Degrees, anticlockwise.
@@ -39,6 +43,7 @@ class Item:
     size: float
     height: float = 1.0
     look: str = "3d"
+    treatment: Treatment = UNTREATED
     colour: str = ""
     natural: str = ""
     rotation: float = 0.0
@@ -56,10 +61,10 @@ class Scene:
 
     Attributes:
         seed: What it was drawn from; also chooses among captions.
-        layout: "single" or "pair".
+        layout: "single", "pair", or "count" for several of one thing.
         items: Things from back to front.
         background: What is behind them.
-        relation: For pairs, where the first is: "left" of the second, "above" it, or just "next" to it.
+        relation: For pairs, where the first is: "left" of the second, "above" it, "behind" it, or just "next" to it.
         style: Drawing style of the whole picture.
     """
 
@@ -82,7 +87,7 @@ class Scene:
             InvalidInput: A field is missing or unknown.
         """
         try:
-            items = tuple(Item(**item) for item in record["items"])
+            items = tuple(Item(**{**item, "treatment": Treatment(**item["treatment"])}) for item in record["items"])
             return cls(**{**record, "items": items, "background": Background(**record["background"])})
         except (KeyError, TypeError) as error:
             raise InvalidInput("scene", dict(record), f"a record written by Scene.to_json ({error})") from error
@@ -90,39 +95,61 @@ class Scene:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often the grammar takes each of its choices; weights need not sum to 1."""
+    """How often the grammar takes each of its choices; weights need not sum to 1.
+
+    Attributes:
+        layouts: Weights of "single", "pair" and "count".
+        backgrounds: Weights of kinds of background.
+        looks: Weights of drawing styles; those that the pack lacks are left out.
+        recoloured: Share of things that get another colour.
+        material: Share of single things of a material, if the pack holds any.
+        made_of: Share of single things built of small ones, if the pack holds any.
+    """
 
     layouts: Mapping[str, float] = field(default_factory=lambda: {"single": 0.85, "pair": 0.15})
     backgrounds: Mapping[str, float] = field(default_factory=lambda: {"plain": 0.5, "studio": 0.5})
+    looks: Mapping[str, float] = field(default_factory=lambda: {"3d": 1.0})
     recoloured: float = 0.5
+    material: float = 0.0
+    made_of: float = 0.0
+
+
+FULL_MIX = Mix(
+    layouts={"single": 0.7, "pair": 0.2, "count": 0.1},
+    backgrounds={"plain": 0.28, "studio": 0.34, **dict.fromkeys(PLACES, 0.38 / len(PLACES))},
+    looks={"3d": 0.7, "flat": 0.1, "cartoon": 0.12, "sticker": 0.08},
+    recoloured=0.4,
+    material=0.13,
+    made_of=0.2,
+)
 
 
 class Catalogue:
-    """The things a scene may hold, by group, so that each group gets its share.
+    """The things a scene may hold, by look and group, so that each group gets its share.
 
     Args:
         infos: Sprites of a pack.
-        look: Only sprites of this look are taken.
 
     Raises:
-        InvalidInput: No sprite has this look.
+        InvalidInput: There are none without a treatment.
     """
 
-    def __init__(self, infos: Sequence[SpriteInfo], look: str = "3d") -> None:
-        self.look = look
-        self.groups: dict[str, list[SpriteInfo]] = {}
+    def __init__(self, infos: Sequence[SpriteInfo]) -> None:
+        self.groups: dict[str, dict[str, list[SpriteInfo]]] = {}
+        self.materials = [info for info in infos if info.treatment.material]
+        self.made_of = [info for info in infos if info.treatment.made_of]
         for info in infos:
-            if info.look == look:
-                self.groups.setdefault(info.group, []).append(info)
+            if info.treatment == UNTREATED:
+                self.groups.setdefault(info.look, {}).setdefault(info.group, []).append(info)
         if not self.groups:
-            raise InvalidInput("look", look, "one that the sprite pack holds")
-        self._names = list(self.groups)
-        # The square root lies between equal groups and equal things.
-        self._weights = [len(group) ** 0.75 for group in self.groups.values()]
+            raise InvalidInput("infos", [], "a list with at least one untreated sprite")
 
-    def pick(self, rng: random.Random) -> SpriteInfo:
-        """Draw one thing."""
-        return rng.choice(self.groups[rng.choices(self._names, self._weights)[0]])
+    def pick(self, rng: random.Random, look: str) -> SpriteInfo:
+        """Draw one untreated thing of a look that the pack holds."""
+        groups = self.groups[look]
+        # Between equal shares for groups and equal shares for things.
+        weights = [len(group) ** 0.75 for group in groups.values()]
+        return rng.choice(rng.choices(list(groups.values()), weights)[0])
 
 
 _FIRST_LIGHT = Mix()
@@ -138,30 +165,58 @@ def sample_scene(rng: random.Random, catalogue: Catalogue, mix: Mix = _FIRST_LIG
 
     Returns:
         A scene whose things fit into the picture and stand out from the background.
+
+    Raises:
+        InvalidInput: The pack holds none of the looks that `mix` names.
     """
     seed = rng.getrandbits(48)
-    layout = _choose(rng, mix.layouts)
-    infos = [catalogue.pick(rng) for _ in range(2 if layout == "pair" else 1)]
-    while len(infos) == 2 and infos[0].concept == infos[1].concept:
-        infos[1] = catalogue.pick(rng)
+    looks = {look: weight for look, weight in mix.looks.items() if look in catalogue.groups}
+    if not looks:
+        raise InvalidInput("looks", list(mix.looks), "at least one of " + ", ".join(catalogue.groups))
+    layout, look = _choose(rng, mix.layouts), _choose(rng, looks)
+    infos = _things(rng, catalogue, mix, layout, look)
     colours = [_new_colour(rng, info, mix.recoloured) for info in infos]
     shown = {colour or (info.main.name if info.main else "") for info, colour in zip(infos, colours, strict=True)}
-    background = _background(rng, _choose(rng, mix.backgrounds), shown)
+    count = rng.randint(2, MAX_COUNT) if layout == "count" else len(infos)
+    background = _background(rng, _fitting_kinds(mix.backgrounds, count), shown)
+    relation = ""
     if layout == "pair":
         items, relation = _pair(rng, infos, colours, background)
+    elif layout == "count":
+        items = _several(rng, infos[0], colours[0], background, count)
     else:
-        items, relation = _single(rng, infos[0], colours[0], background), ""
-    return Scene(seed, layout, items, background, relation, catalogue.look)
+        items = _single(rng, infos[0], colours[0], background)
+    return Scene(seed, layout, items, background, relation, infos[0].look)
 
 
 def _choose(rng: random.Random, weights: Mapping[str, float]) -> str:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
+def _things(rng: random.Random, catalogue: Catalogue, mix: Mix, layout: str, look: str) -> list[SpriteInfo]:
+    if layout == "single":
+        chance = rng.random()
+        if chance < mix.material and catalogue.materials:
+            return [rng.choice(catalogue.materials)]
+        if mix.material <= chance < mix.material + mix.made_of and catalogue.made_of:
+            return [rng.choice(catalogue.made_of)]
+    first = catalogue.pick(rng, look)
+    while layout == "count" and not by_name()[first.concept].countable:
+        first = catalogue.pick(rng, look)
+    if layout != "pair":
+        return [first]
+    second = catalogue.pick(rng, look)
+    while second.concept == first.concept:
+        second = catalogue.pick(rng, look)
+    return [first, second]
+
+
 def _new_colour(rng: random.Random, info: SpriteInfo, share: float) -> str:
-    if info.main is None or not info.main.can_change or _names_a_colour(info.concept) or rng.random() >= share:
+    if rng.random() >= share or info.treatment != UNTREATED:
         return ""
-    return rng.choice([colour for colour in COLOURS if colour != info.main.name])
+    if info.main is None or not info.main.can_change or _names_a_colour(info.concept):
+        return ""
+    return rng.choice([c for c in COLOURS if c != info.main.name and not is_held_out(info.concept, c)])
 
 
 def _names_a_colour(concept: str) -> bool:
@@ -169,36 +224,71 @@ def _names_a_colour(concept: str) -> bool:
 
 
 def _natural(info: SpriteInfo) -> str:
-    clear = info.main is not None and info.main.is_clear and info.main.name not in info.concept.split()
-    return info.main.name if clear and info.main and not _names_a_colour(info.concept) else ""
+    if info.main is None or not info.main.is_clear or info.treatment != UNTREATED or _names_a_colour(info.concept):
+        return ""
+    return "" if info.main.name in info.concept.split() else info.main.name
 
 
-def _background(rng: random.Random, kind: str, shown: set[str]) -> Background:
+def _fitting_kinds(kinds: Mapping[str, float], count: int) -> Mapping[str, float]:
+    """Leave out floors when there are two rows of things, which would hide each other on a floor."""
+    floating = {kind: weight for kind, weight in kinds.items() if not is_grounded(Background(kind))}
+    return floating or {"plain": 1.0} if count > 3 else kinds
+
+
+def _background(rng: random.Random, kinds: Mapping[str, float], shown: set[str]) -> Background:
+    fitting = {kind: weight for kind, weight in kinds.items() if not shown & set(PLACES.get(kind, ((), ()))[1])}
+    kind = _choose(rng, fitting or kinds)
+    if kind in PLACES:
+        return Background(kind, variant=rng.randrange(VARIANTS))
     colours = [name for name, colour in BACKGROUND_COLOURS.items() if not shown & set(colour.hides)]
     return Background(kind, rng.choice(colours), rng.randrange(VARIANTS))
 
 
-def _item(info: SpriteInfo, colour: str, x: float, y: float, size: float) -> Item:
+def _item(info: SpriteInfo, colour: str, x: float, y: float, size: float, rotation: float = 0.0) -> Item:
     place = (round(x, 4), round(y, 4), round(size, 4))
-    return Item(info.concept, *place, height=info.height, look=info.look, colour=colour, natural=_natural(info))
+    return Item(
+        info.concept, *place, height=info.height, look=info.look, treatment=info.treatment, colour=colour,
+        natural=_natural(info), rotation=round(rotation, 1),
+    )  # fmt: skip
 
 
 def _single(rng: random.Random, info: SpriteInfo, colour: str, background: Background) -> tuple[Item, ...]:
-    size = rng.uniform(0.62, 0.8)
+    size = rng.uniform(0.62, 0.8) if info.treatment == UNTREATED else rng.uniform(0.74, 0.86)
     height = size * info.height
     x = rng.uniform(0.47, 0.53)
     y = min(0.85, 0.56 + height / 2) - height / 2 if is_grounded(background) else rng.uniform(0.48, 0.52)
     return (_item(info, colour, x, y, size),)
 
 
+def _several(rng: random.Random, info: SpriteInfo, colour: str, background: Background, count: int) -> tuple[Item, ...]:
+    """Place some of one thing: up to three in a row, more in two rows."""
+    rows = [count] if count <= 3 else [count // 2, count - count // 2]
+    across = max(rows)
+    size = min(0.44, 0.9 / across) * rng.uniform(0.92, 1.0)
+    floor = is_grounded(background)
+    items = []
+    for r, in_row in enumerate(rows):
+        y = 0.5 if len(rows) == 1 else 0.28 + 0.44 * r
+        y = 0.82 - size * info.height / 2 if floor else y
+        for k in range(in_row):
+            x = 0.5 + (k - (in_row - 1) / 2) * 0.92 / across
+            items.append(_item(info, colour, x, y, size, 0.0 if floor else rng.uniform(-6, 6)))
+    return tuple(items)
+
+
 def _pair(
     rng: random.Random, infos: Sequence[SpriteInfo], colours: Sequence[str], background: Background
 ) -> tuple[tuple[Item, ...], str]:
     grounded = is_grounded(background)
-    relation = rng.choice(SIDE_BY_SIDE if grounded else SIDE_BY_SIDE + STACKED)
+    relation = rng.choice((*SIDE_BY_SIDE, "behind") if grounded else SIDE_BY_SIDE + STACKED)
     sizes = [rng.uniform(0.4, 0.46) for _ in infos]
     if relation == "above":
         places = [(rng.uniform(0.46, 0.54), 0.265), (rng.uniform(0.46, 0.54), 0.735)]
+    elif relation == "behind":
+        sizes = [rng.uniform(0.6, 0.68), rng.uniform(0.36, 0.42)]
+        side = rng.choice((-1, 1))
+        middle = [base - size * info.height / 2 for base, size, info in zip((0.76, 0.88), sizes, infos, strict=True)]
+        places = [(0.5 + 0.1 * side, middle[0]), (0.5 - 0.2 * side, middle[1])]
     else:
         middle = [0.8 - size * info.height / 2 if grounded else 0.5 for size, info in zip(sizes, infos, strict=True)]
         places = [(0.265, middle[0]), (0.735, middle[1])]
