@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Protocol
 
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from keelbill.core.errors import BadWeights
 
@@ -15,6 +18,8 @@ MAX_WEIGHT = 10.0
 CHARACTER_PLACES = 24
 CHARACTER_CODES = 96  # 0 is not used, 1 is an unknown character, then "!" to "~"
 
+_WORD_END = "</w>"
+_WHOLE_WORD = 7
 _NUMBER_AT_END = re.compile(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\Z")
 _QUOTED = re.compile(
     r'"([^"]+)"'
@@ -174,6 +179,66 @@ class FileTokenizer:
         if found is None:
             raise BadWeights(f"tokenizer.json has no token {token!r}.")
         return int(found)
+
+
+@cache
+def clip_segmenter() -> Segmenter:
+    """Return CLIP's tokeniser, the same for every CLIP text encoder; its merges come with the package.
+
+    References:
+        | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
+    """
+    merges = gzip.decompress(files("keelbill.models").joinpath("clip", "merges.txt.gz").read_bytes()).decode("utf-8")
+    pairs = [(left, right) for left, right in (line.split() for line in merges.splitlines())]
+    letters = _byte_letters()
+    pieces = letters + [letter + _WORD_END for letter in letters] + ["".join(pair) for pair in pairs]
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs, end_of_word_suffix=_WORD_END))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _byte_letters() -> list[str]:
+    """Return a visible letter for each byte, in CLIP's order: printable bytes stand for themselves."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = len(set(range(256)) - set(printable))
+    return [chr(code) for code in printable] + [chr(256 + i) for i in range(others)]
+
+
+def clip_chunks(prompt: str, places: int = 75) -> list[list[tuple[int, float]]]:
+    """Cut a prompt into chunks of tokens with weights; a word is only cut if it is longer than seven tokens.
+
+    Args:
+        prompt: As the user wrote it.
+        places: How many tokens fit in a chunk, without start and end.
+
+    Returns:
+        At least one chunk; the last one may be empty.
+    """
+    segment = clip_segmenter()
+    chunks: list[list[tuple[int, float]]] = [[]]
+    for part in parse_weights(prompt):
+        for word in part.text.split():
+            tokens = [(token, part.weight) for token in segment(word)]
+            free = places - len(chunks[-1])
+            if len(tokens) > free and len(tokens) <= _WHOLE_WORD:
+                chunks.append([])
+            while tokens:
+                if len(chunks[-1]) == places:
+                    chunks.append([])
+                free = places - len(chunks[-1])
+                chunks[-1] += tokens[:free]
+                tokens = tokens[free:]
+    return chunks
 
 
 def weighted_ids(segment: Segmenter, prompt: str) -> tuple[list[int], list[float]]:
