@@ -12,7 +12,16 @@ from keelbill.core.errors import DownloadFailed, InvalidInput, UnknownName
 from keelbill.train import packages
 from keelbill.train.concepts import by_name, concepts, plural, with_article
 from keelbill.train.data import BadSprites, Sprites, build_sprites, fit, plain_code
-from keelbill.train.packages import EMOJIBASE, FLUENT_3D, LicenceNotAllowed, Package, attribution, check_licence, fetch
+from keelbill.train.packages import (
+    EMOJIBASE,
+    FLUENT_3D,
+    NOTO,
+    LicenceNotAllowed,
+    Package,
+    attribution,
+    check_licence,
+    fetch,
+)
 from keelbill.train.palette import COLOURS, colour_name, from_hsv, main_colour, recolour, to_hsv
 from support.pictures import cut_out, tiny_sprites
 
@@ -71,6 +80,17 @@ class TestBuildSprites:
         assert opened.infos == built.infos
         assert np.array_equal(opened.pixels, built.pixels)
 
+    def test_vector_drawings_are_rasterised(self, cache: Path, tmp_path: Path) -> None:
+        body = '<rect x="2" y="8" width="28" height="16" fill="#1060e0"/>'
+        icons = {"width": 32, "icons": {"automobile": {"body": body}, "flag": {"body": body}}}
+        files = {"icons.json": json.dumps(icons), "chars.json": json.dumps({"1f697": "automobile", "1f6a9": "flag"})}
+        pack_archive(cache, NOTO, "Apache-2.0", {name: text.encode() for name, text in files.items()})
+        sprites = build_sprites(tmp_path / "pack", looks=("cartoon",), cache=cache)
+        assert [info.concept for info in sprites.infos] == ["car"]
+        assert sprites.infos[0].main is not None
+        assert sprites.infos[0].main.name == "blue"
+        assert sprites.infos[0].width > sprites.infos[0].height
+
     def test_attribution_is_written(self, cache: Path, tmp_path: Path) -> None:
         build_sprites(tmp_path / "pack", cache=cache)
         text = (tmp_path / "pack" / "ATTRIBUTION.md").read_text()
@@ -110,6 +130,22 @@ class TestSprites:
     def test_unknown_thing_names_the_nearest(self) -> None:
         with pytest.raises(UnknownName, match="cat"):
             tiny_sprites().find("cta")
+
+
+class TestArchive:
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        sprites = tiny_sprites()
+        sprites.pack(tmp_path / "sprites.zip")
+        opened = Sprites.unpack(tmp_path / "sprites.zip")
+        assert opened.infos == sprites.infos
+        assert np.array_equal(opened.pixels[..., 3], sprites.pixels[..., 3])
+        visible = sprites.pixels[..., 3] > 200
+        assert np.abs(opened.pixels[visible].astype(int) - sprites.pixels[visible]).mean() < 4
+
+    def test_not_an_archive(self, tmp_path: Path) -> None:
+        (tmp_path / "sprites.zip").write_bytes(b"PK nothing")
+        with pytest.raises(BadSprites, match=r"sprites\.zip"):
+            Sprites.unpack(tmp_path / "sprites.zip")
 
 
 class TestFit:

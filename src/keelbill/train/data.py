@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import resvg_py
 from PIL import Image
 
 from keelbill.core.errors import AppError, InvalidInput, UnknownName
 from keelbill.train.concepts import concepts
-from keelbill.train.packages import EMOJIBASE, FLUENT_3D, Package, attribution, fetch
+from keelbill.train.packages import EMOJIBASE, FLUENT_3D, FLUENT_FLAT, NOTO, TWEMOJI, Package, attribution, fetch
 from keelbill.train.palette import Bytes, MainColour, main_colour
 
 SPRITE_SIDE = 160
 MARGIN = 4
-LOOKS = ("3d",)
+LOOKS: dict[str, Package] = {"3d": FLUENT_3D, "flat": FLUENT_FLAT, "cartoon": NOTO, "sticker": TWEMOJI}
+ARCHIVE_QUALITY = 90
 
 
 class BadSprites(AppError):
@@ -126,17 +132,50 @@ class Sprites:
         """Write ``sprites.npy`` and ``concepts.json``."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "sprites.npy", self.pixels, allow_pickle=False)
-        rows = [asdict(info) for info in self.infos]
-        (folder / "concepts.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+        (folder / "concepts.json").write_text(self._rows(), encoding="utf-8")
+
+    def pack(self, archive: Path) -> None:
+        """Write everything into one small archive, about 6 kB a sprite, to carry it to another machine.
+
+        Colours lose a little there; outlines do not.
+        """
+        with zipfile.ZipFile(archive, "w") as target:
+            target.writestr("concepts.json", self._rows())
+            for i, sprite in enumerate(self.pixels):
+                picture = io.BytesIO()
+                Image.fromarray(np.ascontiguousarray(sprite)).save(picture, "WEBP", quality=ARCHIVE_QUALITY, method=4)
+                target.writestr(f"{i:05}.webp", picture.getvalue())
+
+    @classmethod
+    def unpack(cls, archive: Path) -> Sprites:
+        """Read an archive that `pack` wrote.
+
+        Raises:
+            BadSprites: It is missing, or no such archive.
+        """
+        try:
+            with zipfile.ZipFile(archive) as source:
+                rows = json.loads(source.read("concepts.json"))
+                pictures = [Image.open(io.BytesIO(source.read(f"{i:05}.webp"))) for i in range(len(rows))]
+                pixels = np.stack([np.asarray(picture.convert("RGBA")) for picture in pictures])
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise BadSprites(f"{archive} is not a sprite archive: {error}.") from error
+        return cls(pixels, [_info(row) for row in rows])
+
+    def _rows(self) -> str:
+        return json.dumps([asdict(info) for info in self.infos], indent=1, ensure_ascii=False)
 
 
-def build_sprites(folder: Path, looks: Sequence[str] = ("3d",), cache: Path | None = None) -> Sprites:
+def build_sprites(
+    folder: Path, looks: Sequence[str] = ("3d",), cache: Path | None = None, *, everyday: bool = False
+) -> Sprites:
     """Download the pinned packages, check their licences and write the sprite pack.
 
     Args:
         folder: Where ``sprites.npy``, ``concepts.json`` and ``ATTRIBUTION.md`` go.
         looks: Drawing styles to include, of `LOOKS`.
         cache: Where archives are kept between runs; ``folder / "packages"`` when left out.
+        everyday: Take only the things that people ask for first.
 
     Returns:
         The pack.
@@ -151,17 +190,15 @@ def build_sprites(folder: Path, looks: Sequence[str] = ("3d",), cache: Path | No
             raise InvalidInput("look", look, "one of " + ", ".join(LOOKS))
     cache = cache or folder / "packages"
     keywords = _keywords(fetch(EMOJIBASE, cache))
-    used: list[Package] = [EMOJIBASE]
+    used = [EMOJIBASE, *(LOOKS[look] for look in looks)]
     pixels: list[Bytes] = []
     infos: list[SpriteInfo] = []
     for look in looks:
-        package, pictures = _pictures(look, cache)
-        used.append(package)
+        pictures = _pictures(fetch(LOOKS[look], cache))
         for concept in concepts():
-            picture = pictures.get(concept.code)
-            if picture is None:
+            if concept.code not in pictures or (everyday and not concept.everyday):
                 continue
-            sprite, width, height = fit(Image.open(picture))
+            sprite, width, height = fit(pictures[concept.code]())
             pixels.append(sprite)
             words = keywords.get(concept.code, ())
             infos.append(SpriteInfo(concept.name, concept.group, look, width, height, main_colour(sprite), words))
@@ -211,6 +248,29 @@ def _keywords(package: Path) -> dict[str, tuple[str, ...]]:
     return words
 
 
-def _pictures(look: str, cache: Path) -> tuple[Package, dict[str, Path]]:
-    folder = fetch(FLUENT_3D, cache) / "assets"
-    return FLUENT_3D, {plain_code(path.stem): path for path in sorted(folder.glob("*.webp"))}
+def _info(row: dict[str, Any]) -> SpriteInfo:
+    main = MainColour(**row["main"]) if row["main"] else None
+    treatment = Treatment(**row.get("treatment", {}))
+    return SpriteInfo(**{**row, "main": main, "keywords": tuple(row["keywords"]), "treatment": treatment})
+
+
+def _pictures(package: Path) -> dict[str, Callable[[], Image.Image]]:
+    """Return how to open each picture of a package, by code point: bitmap files, or one file of vector drawings."""
+    if not (package / "icons.json").is_file():
+        paths = sorted((package / "assets").glob("*.webp"))
+        return {plain_code(path.stem): partial(Image.open, path) for path in paths}
+    icons = json.loads((package / "icons.json").read_text(encoding="utf-8"))
+    names = json.loads((package / "chars.json").read_text(encoding="utf-8"))
+    drawings = {plain_code(code): icons["icons"].get(name) for code, name in names.items()}
+    side = icons.get("width", 16)
+    return {code: partial(_rasterise, icon, side) for code, icon in drawings.items() if icon}
+
+
+def _rasterise(icon: dict[str, Any], side: int) -> Image.Image:
+    box = (icon.get("left", 0), icon.get("top", 0), icon.get("width", side), icon.get("height", side))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{" ".join(str(number) for number in box)}">{icon["body"]}</svg>'
+    )
+    drawn = resvg_py.svg_to_bytes(svg_string=svg, width=2 * SPRITE_SIDE, height=2 * SPRITE_SIDE)
+    return Image.open(io.BytesIO(bytes(drawn)))

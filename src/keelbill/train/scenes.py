@@ -125,7 +125,7 @@ FULL_MIX = Mix(
 
 
 class Catalogue:
-    """The things a scene may hold, by look and group, so that each group gets its share.
+    """The things a scene may hold, by look and group: each group gets its share, everyday things a double one.
 
     Args:
         infos: Sprites of a pack.
@@ -140,7 +140,8 @@ class Catalogue:
         self.made_of = [info for info in infos if info.treatment.made_of]
         for info in infos:
             if info.treatment == UNTREATED:
-                self.groups.setdefault(info.look, {}).setdefault(info.group, []).append(info)
+                group = self.groups.setdefault(info.look, {}).setdefault(info.group, [])
+                group += [info] * (2 if by_name()[info.concept].everyday else 1)
         if not self.groups:
             raise InvalidInput("infos", [], "a list with at least one untreated sprite")
 
