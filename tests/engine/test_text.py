@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib.resources import files
 from math import sqrt
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from keelbill.core.errors import BadWeights, InvalidInput
 from keelbill.engine.conditioning import Conditioning
@@ -105,6 +108,17 @@ class TestMiniLMTextEncoder:
     def test_tokeniser_of_another_family_is_refused(self, encoder: MiniLMTextEncoder) -> None:
         with pytest.raises(BadWeights, match="CLS"):
             MiniLMTextEncoder(encoder.network, FileTokenizer(word_piece().replace("[CLS]", "[BEGIN]")))
+
+
+SHIPPED = sorted(Path(str(files("keelbill.models"))).glob("*/text_encoder.safetensors"))
+
+
+@pytest.mark.skipif(not SHIPPED, reason="the package carries no embedded model")
+def test_shipped_encoder_puts_unseen_words_near_known_ones() -> None:
+    tokenizer = (SHIPPED[0].parent / "tokenizer.json").read_text(encoding="utf-8")
+    shipped = MiniLMTextEncoder.from_tensors(load_file(SHIPPED[0]), tokenizer)
+    car, automobile, banana = (found.pooled for found in shipped.encode(["car", "automobile", "banana"]))
+    assert float(torch.dot(car, automobile)) > float(torch.dot(banana, automobile)) + 0.2 * 384 / 4
 
 
 class Counting:

@@ -1,11 +1,10 @@
-"""Text encoders: prompts in, context and pooled vectors out. Knows nothing of transformers, pictures or files."""
+"""The embedded model's text encoder, and a memory for any encoder. Knows nothing of transformers, pictures or files."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from threading import Lock
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,18 +12,11 @@ from torch import Tensor
 from keelbill.core.errors import InvalidInput
 from keelbill.engine.conditioning import Conditioning
 from keelbill.engine.minilm import CharacterEncoder, MiniLM, pool, quantise_rows
+from keelbill.engine.model import TextEncoder
 from keelbill.engine.tokenize import FileTokenizer, character_ids, weighted_ids
 
 WORD_PLACES = 32
 _CHARACTERS = "characters."
-
-
-class TextEncoder(Protocol):
-    """Turns prompts into what the transformer is conditioned on."""
-
-    def encode(self, prompts: Sequence[str]) -> list[Conditioning]:
-        """Encode each prompt on its own, so that a result never depends on its neighbours."""
-        ...
 
 
 class MiniLMTextEncoder:
