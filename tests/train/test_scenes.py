@@ -111,6 +111,12 @@ class TestSampling:
         info = SpriteInfo("rainbow", "nature", "3d", 0.9, 0.9, None)
         assert all(one.items[0].colour == "" for one in draw(Catalogue([info]), 30, mix=Mix(layouts={"single": 1})))
 
+    def test_people_keep_their_colour(self) -> None:
+        main = MainColour("orange", 30, 0.6, 0.9, 0.9, 0.9, is_grey=False)
+        people = Catalogue([SpriteInfo("farmer", "person", "3d", 0.9, 0.9, main)])
+        for one in draw(people, 30, mix=Mix(layouts={"single": 1}, recoloured=1)):
+            assert (one.items[0].colour, one.items[0].natural) == ("", "")
+
     def test_every_thing_appears(self, catalogue: Catalogue) -> None:
         seen = {item.concept for one in draw(catalogue, 400) for item in one.items}
         assert len(seen) == 8

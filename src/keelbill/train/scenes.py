@@ -215,17 +215,18 @@ def _things(rng: random.Random, catalogue: Catalogue, mix: Mix, layout: str, loo
 def _new_colour(rng: random.Random, info: SpriteInfo, share: float) -> str:
     if rng.random() >= share or info.treatment != UNTREATED:
         return ""
-    if info.main is None or not info.main.can_change or _names_a_colour(info.concept):
+    if info.main is None or not info.main.can_change or not _has_free_colour(info):
         return ""
     return rng.choice([c for c in COLOURS if c != info.main.name and not is_held_out(info.concept, c)])
 
 
-def _names_a_colour(concept: str) -> bool:
-    return any(word in COLOURS for word in concept.split()[:-1])
+def _has_free_colour(info: SpriteInfo) -> bool:
+    """Whether a colour may be said: not for people, nor for "green apple"."""
+    return info.group != "person" and not any(word in COLOURS for word in info.concept.split()[:-1])
 
 
 def _natural(info: SpriteInfo) -> str:
-    if info.main is None or not info.main.is_clear or info.treatment != UNTREATED or _names_a_colour(info.concept):
+    if info.main is None or not info.main.is_clear or info.treatment != UNTREATED or not _has_free_colour(info):
         return ""
     return "" if info.main.name in info.concept.split() else info.main.name
 

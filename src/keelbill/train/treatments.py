@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
+from PIL import Image
 
 from keelbill.train.concepts import by_name, is_held_out
-from keelbill.train.data import SpriteInfo, Sprites, Treatment
-from keelbill.train.fillings import FILLINGS, Filling, fill
+from keelbill.train.data import UNTREATED, SpriteInfo, Sprites, Treatment
+from keelbill.train.fillings import FILLINGS, fill
 from keelbill.train.materials import MATERIALS, apply_material
 from keelbill.train.palette import Bytes, main_colour, recolour
 
 DYES = ("red", "orange", "yellow", "green", "blue", "purple", "pink")
+PIECE_SIDE = 72
 _LOOK = "3d"
 
 # Things with a silhouette that is known at a glance, even when nothing else is left of them.
@@ -53,12 +56,12 @@ def usual_treatments(sprites: Sprites, per_concept: int = 6) -> list[tuple[str, 
         wanted += [
             (concept, Treatment(material=name)) for name in rng.sample(materials, min(per_concept, len(materials)))
         ]
-        fillings = [name for name in FILLINGS if _suits(concept, name) and _pieces(sprites, FILLINGS[name], "")]
+        fillings = [name for name in FILLINGS if _suits(concept, name) and _members(sprites, name, "")]
         if by_name()[concept].group not in ("vehicle", "building"):
             fillings = rng.sample(fillings, min(per_concept, len(fillings)))
         for name in fillings:
             wanted.append((concept, Treatment(made_of=name)))
-            dyes = [dye for dye in _dyes(sprites, FILLINGS[name]) if not is_held_out(concept, f"{dye} {name}")]
+            dyes = [dye for dye in _dyes(sprites, name) if not is_held_out(concept, f"{dye} {name}")]
             chosen = dyes if (concept, name) == ("car", "fruit") else rng.sample(dyes, min(1, len(dyes)))
             wanted += [(concept, Treatment(made_of=name, dye=dye)) for dye in chosen]
     return wanted
@@ -85,7 +88,7 @@ def treat(sprites: Sprites, concept: str, treatment: Treatment) -> tuple[Bytes, 
     if treatment.material:
         sprite = apply_material(sprite, treatment.material, seed)
     if treatment.made_of:
-        pieces = _pieces(sprites, FILLINGS[treatment.made_of], treatment.dye)
+        pieces = _pieces(sprites, treatment.made_of, treatment.dye)
         sprite = fill(sprite, info.main, pieces, random.Random(seed))
     return sprite, replace(info, treatment=treatment, main=main_colour(sprite), keywords=())
 
@@ -127,27 +130,41 @@ def _suits(concept: str, filling: str) -> bool:
     return concept not in FILLINGS[filling].members and not is_held_out(concept, filling)
 
 
-def _dyes(sprites: Sprites, filling: Filling) -> list[str]:
-    return [dye for dye in DYES if _pieces(sprites, filling, dye)]
+def _dyes(sprites: Sprites, filling: str) -> list[str]:
+    return [dye for dye in DYES if _members(sprites, filling, dye)]
 
 
-def _pieces(sprites: Sprites, filling: Filling, dye: str) -> list[Bytes]:
-    return list(_coloured_pieces(sprites, filling, dye))
+def _members(sprites: Sprites, filling: str, dye: str) -> list[int]:
+    """Return the rows of the small things that have a colour or can be moved to it; all of them without a colour."""
+    names = FILLINGS[filling].members
+    held = [i for i, info in enumerate(sprites.infos) if info.concept in names and _is_plain(info)]
+    return [i for i in held if not dye or _can_dye(sprites.infos[i], filling) or _colour(sprites.infos[i]) == dye]
 
 
-def _coloured_pieces(sprites: Sprites, filling: Filling, dye: str) -> Iterable[Bytes]:
-    held = {info.concept: row for row, info in enumerate(sprites.infos) if info.look == _LOOK and not _treated(info)}
-    for row in (held[name] for name in filling.members if name in held):
+@lru_cache(maxsize=128)
+def _pieces(sprites: Sprites, filling: str, dye: str) -> tuple[Bytes, ...]:
+    """Return the small things of a filling in its colours, `PIECE_SIDE` pixels wide; a pack's are made once."""
+    pieces = []
+    for row in _members(sprites, filling, dye):
+        small = Image.fromarray(np.ascontiguousarray(sprites.pixels[row]))
+        sprite = np.asarray(small.resize((PIECE_SIDE, PIECE_SIDE), Image.Resampling.LANCZOS))
         main = sprites.infos[row].main
-        sprite = np.array(sprites.pixels[row])
-        if main is None or not main.can_change or not filling.dyed:
-            if not dye or (main is not None and main.name == dye):
-                yield sprite
+        if main is None or not _can_dye(sprites.infos[row], filling):
+            pieces.append(sprite)
             continue
         for colour in (dye,) if dye else DYES:
             moved = recolour((sprite[..., :3] / np.float32(255)).astype(np.float32), main, colour)
-            yield np.dstack([np.clip(moved * 255 + 0.5, 0, 255).astype(np.uint8), sprite[..., 3]])
+            pieces.append(np.dstack([np.clip(moved * 255 + 0.5, 0, 255).astype(np.uint8), sprite[..., 3]]))
+    return tuple(pieces)
 
 
-def _treated(info: SpriteInfo) -> bool:
-    return info.treatment != Treatment()
+def _can_dye(info: SpriteInfo, filling: str) -> bool:
+    return FILLINGS[filling].dyed and info.main is not None and info.main.can_change
+
+
+def _colour(info: SpriteInfo) -> str:
+    return info.main.name if info.main else ""
+
+
+def _is_plain(info: SpriteInfo) -> bool:
+    return info.treatment == UNTREATED and info.look == _LOOK
