@@ -24,6 +24,7 @@ from keelbill.engine.layers import (
     PatchEmbed,
     RMSNorm,
     crop_positions,
+    gelu,
     modulate,
     norm,
     patchify,
@@ -62,7 +63,7 @@ class MLP(nn.Module):
 
     def run(self, linear: Linear, x: Tensor) -> Tensor:
         """Transform tokens with shape ``(..., W)``."""
-        return linear(self.fc2, F.gelu(linear(self.fc1, x), approximate="tanh"))
+        return linear(self.fc2, gelu(linear(self.fc1, x)))
 
 
 class Stream(nn.Module):
