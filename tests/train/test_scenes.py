@@ -13,6 +13,7 @@ from keelbill.train.captions import captions, full_caption
 from keelbill.train.concepts import is_held_out
 from keelbill.train.data import SpriteInfo, Treatment
 from keelbill.train.landscapes import PLACES
+from keelbill.train.lettering import Lettering
 from keelbill.train.palette import MainColour
 from keelbill.train.scenes import FULL_MIX, Catalogue, Item, Mix, Scene, sample_scene
 from support.pictures import tiny_sprites
@@ -102,6 +103,13 @@ class TestSampling:
         items = [one.items[0] for one in draw(Catalogue([plain, gold, fruit]), 1000, mix=mix)]
         assert 90 < sum(item.treatment.material == "gold" for item in items) < 170
         assert 150 < sum(item.treatment.made_of == "fruit" for item in items) < 250
+
+    def test_lettering_needs_fonts(self, catalogue: Catalogue) -> None:
+        mix = Mix(layouts={"lettering": 1})
+        assert draw(catalogue, 1, mix=mix)[0].layout == "single"
+        written = draw(Catalogue(tiny_sprites().infos, fonts=("poppins",)), 30, mix=mix)
+        assert {one.layout for one in written} == {"lettering"}
+        assert Scene.from_json(json.loads(json.dumps(written[0].to_json()))) == written[0]
 
     def test_places_and_plain_walls_appear(self, catalogue: Catalogue) -> None:
         kinds = {one.background.kind for one in draw(catalogue, 600, mix=FULL_MIX)}
@@ -201,6 +209,12 @@ class TestCaptions:
     def test_other_styles_are_nearly_always_said(self) -> None:
         texts = [t for s in range(200) for t in at(replace(scene("cat"), style="cartoon"), s)]
         assert sum("cartoon" in text for text in texts) > 0.85 * len(texts)
+
+    def test_lettering_is_quoted(self) -> None:
+        sign = Lettering("OPEN", "poppins", "white", "sign", "orange")
+        one = Scene(1, "lettering", (), Background("plain", "blue"), lettering=sign)
+        assert full_caption(one) == 'an orange sign that says "OPEN" on a blue background'
+        assert all('"OPEN"' in text for seed in range(50) for text in at(one, seed))
 
     def test_same_scene_gives_the_same_captions(self) -> None:
         assert captions(scene("cat")) == captions(scene("cat"))

@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from keelbill.core.errors import InvalidInput
 from keelbill.train.backgrounds import Background, is_grounded, paint
 from keelbill.train.data import Sprites
+from keelbill.train.fonts import Fonts
+from keelbill.train.lettering import Lettering
 from keelbill.train.palette import GREY_LIMIT, GREY_SOFTNESS, HUE_SOFTNESS, HUE_WINDOW, SHADES, curve
-from keelbill.train.render import SHADOW_COLOUR, SHADOW_SPAN, shadow_texture
+from keelbill.train.render import SHADOW_COLOUR, SHADOW_SPAN, lettering_layer, shadow_texture
 from keelbill.train.scenes import Item, Scene
 
 _LEVELS = 4
@@ -26,9 +28,11 @@ class BatchRenderer:
     Args:
         sprites: Pack that holds the things of all scenes.
         device: Where to render.
+        fonts: For scenes with lettering.
     """
 
-    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu") -> None:
+    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu", fonts: Fonts | None = None) -> None:
+        self.fonts = fonts
         self.sprites = sprites
         self.device = torch.device(device)
         self._levels = _mip_levels(sprites, self.device)
@@ -48,7 +52,7 @@ class BatchRenderer:
             uint8 pictures of shape ``(B, 3, size, size)`` on the device.
 
         Raises:
-            InvalidInput: There are no scenes, or `size` is too small.
+            InvalidInput: There are no scenes, `size` is too small, or fonts are needed and missing.
             UnknownName: The pack lacks a thing, or a background is unknown.
         """
         if not scenes:
@@ -63,6 +67,9 @@ class BatchRenderer:
             self._cast_shadows(canvas, [(i, item) for i, item in layer if grounded[i]])
         for layer in layers:
             self._place(canvas, layer)
+        for i, scene in enumerate(scenes):
+            if scene.lettering:
+                self._write(canvas[i], scene.lettering)
         return canvas.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
     def _background(self, background: Background, size: int) -> Tensor:
@@ -99,6 +106,11 @@ class BatchRenderer:
                 where = torch.tensor(changed, device=self.device)
                 colour[where] = self._recolour(colour[where], alpha[where], [part[i][1] for i in changed])
             canvas[scene_rows] = colour + canvas[scene_rows] * (1 - alpha)
+
+    def _write(self, picture: Tensor, lettering: Lettering) -> None:
+        layer = lettering_layer(lettering, self.fonts, picture.shape[-1])
+        pixels = torch.from_numpy(layer.copy()).to(self.device).permute(2, 0, 1).float()
+        picture.lerp_(pixels[:3], pixels[3:] / 255)
 
     def _rows(self, layer: Sequence[tuple[int, Item]]) -> tuple[Tensor, Tensor]:
         scene_rows = torch.tensor([row for row, _ in layer], device=self.device)

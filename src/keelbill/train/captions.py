@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from keelbill.train.backgrounds import Background
 from keelbill.train.concepts import Concept, by_name, plural, with_article
 from keelbill.train.landscapes import PLACES
+from keelbill.train.lettering import Lettering
 from keelbill.train.scenes import Item, Scene
 
 COUNT = 8
@@ -33,6 +34,20 @@ _STYLE_WORDS = {
     "cartoon": ("cartoon",),
     "sticker": ("sticker", "emoji"),
 }
+# {t} text, {i} ink, {b} board, {ab} board with its article.
+_WRITTEN = {
+    "sign": (
+        '{ab} sign that says "{t}"', '{ab} sign with the text "{t}" in {i} letters', 'a sign reading "{t}"',
+        '{ab} sign with "{t}" written on it', 'a sign that says "{t}"',
+    ),
+    "plain": (
+        'the word "{t}" in {i} letters', '{i} letters that say "{t}"', 'the text "{t}"', '{i} lettering "{t}"',
+        'the word "{t}"',
+    ),
+    "neon": ('{ai} neon sign that says "{t}"', 'a neon sign reading "{t}"', '"{t}" in {i} neon letters'),
+    "banner": ('{ab} banner that says "{t}"', '{ab} ribbon with the text "{t}"', 'a banner reading "{t}"'),
+    "bubble": ('a speech bubble that says "{t}"', 'a speech bubble with the text "{t}" in {i} letters'),
+}  # fmt: skip
 _OPENINGS = ("a picture of {}", "an image of {}", "{}, centered", "a simple picture of {}")
 
 
@@ -70,12 +85,18 @@ def captions(scene: Scene) -> list[str]:
 def full_caption(scene: Scene) -> str:
     """Return the plain sentence that tells everything; the style only when it is not the usual one."""
     text = _joined(scene, [_phrase(item, None) for item in scene.items], None)
+    if scene.lettering and scene.lettering.carrier == "neon":
+        return text
     text = _with_background(text, scene.background, None)
     return text if scene.style == "3d" else _STYLES[scene.style][0].format(text)
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
     """Draw one caption; parts are left out at random, so that short prompts are learned too."""
+    if scene.lettering:
+        text = _joined(scene, [], rng)
+        hidden = scene.lettering.carrier == "neon"
+        return text if hidden or rng.random() < 0.4 else _with_background(text, scene.background, rng)
     if rng.random() < 0.1:
         return _keywords(scene, rng)
     bare = scene.layout == "single" and rng.random() < 0.12
@@ -132,6 +153,8 @@ def _of_material(phrase: _Phrase, material: str, rng: random.Random | None) -> _
 
 
 def _joined(scene: Scene, phrases: list[_Phrase], rng: random.Random | None, *, article: bool = True) -> str:
+    if scene.lettering:
+        return _written(scene.lettering, rng)
     if scene.layout == "count":
         return phrases[0].text(len(phrases))
     if scene.layout != "pair":
@@ -146,6 +169,14 @@ def _joined(scene: Scene, phrases: list[_Phrase], rng: random.Random | None, *, 
     if rng is None:
         return forms[0]
     return rng.choice((*forms, f"{a} and {b}")) if rng.random() < 0.85 else f"{b} and {a}"
+
+
+def _written(lettering: Lettering, rng: random.Random | None) -> str:
+    forms = _WRITTEN[lettering.carrier]
+    ink, board = lettering.ink, lettering.board
+    return (rng.choice(forms) if rng else forms[0]).format(
+        t=lettering.text, i=ink, ai=with_article(ink), b=board, ab=with_article(board) if board else ""
+    )
 
 
 def _with_background(text: str, background: Background, rng: random.Random | None) -> str:

@@ -10,6 +10,8 @@ from PIL import Image, ImageFilter
 from keelbill.core.errors import InvalidInput
 from keelbill.train.backgrounds import is_grounded, paint
 from keelbill.train.data import Sprites
+from keelbill.train.fonts import Fonts
+from keelbill.train.lettering import Lettering, draw_lettering
 from keelbill.train.palette import Bytes, Floats, recolour
 from keelbill.train.scenes import Item, Scene
 
@@ -19,20 +21,21 @@ _TEXELS = 64
 _SUPERSAMPLE = 4
 
 
-def render_reference(scene: Scene, sprites: Sprites, size: int) -> Bytes:
+def render_reference(scene: Scene, sprites: Sprites, size: int, fonts: Fonts | None = None) -> Bytes:
     """Render a scene slowly and plainly.
 
     Args:
         scene: What to draw.
         sprites: Pack that holds all its things.
         size: Side of the picture in pixels, at least 16.
+        fonts: For scenes with lettering.
 
     Returns:
         Picture of shape ``(size, size, 3)``.
 
     Raises:
         UnknownName: The pack lacks a thing, or the background is unknown.
-        InvalidInput: `size` is too small.
+        InvalidInput: `size` is too small, or fonts are needed and missing.
     """
     if size < 16:
         raise InvalidInput("size", size, "16 pixels or more")
@@ -41,11 +44,22 @@ def render_reference(scene: Scene, sprites: Sprites, size: int) -> Bytes:
         for item in scene.items:
             canvas = _cast_shadow(canvas, item, sprites.pixels[sprites.find(item.concept, item.look, item.treatment)])
     for item in scene.items:
-        layer = _layer(sprite_of(item, sprites), item.x, item.y, (item.size, item.size), item, size)
-        alpha = layer[..., 3:] / 255
-        canvas = (layer[..., :3] * alpha + canvas * (1 - alpha)).astype(np.float32)
+        canvas = _over(canvas, _layer(sprite_of(item, sprites), item.x, item.y, (item.size, item.size), item, size))
+    if scene.lettering:
+        canvas = _over(canvas, lettering_layer(scene.lettering, fonts, size).astype(np.float32))
     picture: Bytes = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
     return picture
+
+
+def lettering_layer(lettering: Lettering, fonts: Fonts | None, size: int) -> Bytes:
+    """Draw a scene's lettering, straight alpha, shape ``(size, size, 4)``.
+
+    Raises:
+        InvalidInput: There are no fonts.
+    """
+    if fonts is None:
+        raise InvalidInput("fonts", fonts, "given for scenes with lettering")
+    return draw_lettering(lettering, fonts, size)
 
 
 def sprite_of(item: Item, sprites: Sprites) -> Bytes:
@@ -90,6 +104,11 @@ def shadow_texture(sprite: Bytes) -> Bytes:
         total += np.asarray(layer.filter(ImageFilter.GaussianBlur(blur)), np.float32) * strength
     opacity: Bytes = np.clip(total, 0, 255).astype(np.uint8)
     return opacity
+
+
+def _over(canvas: Floats, layer: Floats) -> Floats:
+    alpha = layer[..., 3:] / 255
+    return (layer[..., :3] * alpha + canvas * (1 - alpha)).astype(np.float32)
 
 
 def _cast_shadow(canvas: Floats, item: Item, sprite: Bytes) -> Floats:

@@ -12,6 +12,7 @@ from keelbill.train.backgrounds import BACKGROUND_COLOURS, VARIANTS, Background,
 from keelbill.train.concepts import by_name, is_held_out
 from keelbill.train.data import UNTREATED, SpriteInfo, Treatment
 from keelbill.train.landscapes import PLACES
+from keelbill.train.lettering import Lettering, sample_lettering
 from keelbill.train.palette import COLOURS
 
 SIDE_BY_SIDE = ("left", "next")
@@ -61,11 +62,12 @@ class Scene:
 
     Attributes:
         seed: What it was drawn from; also chooses among captions.
-        layout: "single", "pair", or "count" for several of one thing.
+        layout: "single", "pair", "count" for several of one thing, or "lettering".
         items: Things from back to front.
         background: What is behind them.
         relation: For pairs, where the first is: "left" of the second, "above" it, "behind" it, or just "next" to it.
         style: Drawing style of the whole picture.
+        lettering: Words in the picture, if there are any.
     """
 
     seed: int
@@ -74,6 +76,7 @@ class Scene:
     background: Background
     relation: str = ""
     style: str = "3d"
+    lettering: Lettering | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -88,7 +91,9 @@ class Scene:
         """
         try:
             items = tuple(Item(**{**item, "treatment": Treatment(**item["treatment"])}) for item in record["items"])
-            return cls(**{**record, "items": items, "background": Background(**record["background"])})
+            background = Background(**record["background"])
+            lettering = Lettering(**record["lettering"]) if record.get("lettering") else None
+            return cls(**{**record, "items": items, "background": background, "lettering": lettering})
         except (KeyError, TypeError) as error:
             raise InvalidInput("scene", dict(record), f"a record written by Scene.to_json ({error})") from error
 
@@ -98,7 +103,7 @@ class Mix:
     """How often the grammar takes each of its choices; weights need not sum to 1.
 
     Attributes:
-        layouts: Weights of "single", "pair" and "count".
+        layouts: Weights of "single", "pair", "count" and "lettering"; without fonts, the last one counts as "single".
         backgrounds: Weights of kinds of background.
         looks: Weights of drawing styles; those that the pack lacks are left out.
         recoloured: Share of things that get another colour.
@@ -115,7 +120,7 @@ class Mix:
 
 
 FULL_MIX = Mix(
-    layouts={"single": 0.7, "pair": 0.2, "count": 0.1},
+    layouts={"single": 0.63, "pair": 0.18, "count": 0.09, "lettering": 0.1},
     backgrounds={"plain": 0.28, "studio": 0.34, **dict.fromkeys(PLACES, 0.38 / len(PLACES))},
     looks={"3d": 0.7, "flat": 0.1, "cartoon": 0.12, "sticker": 0.08},
     recoloured=0.4,
@@ -129,12 +134,14 @@ class Catalogue:
 
     Args:
         infos: Sprites of a pack.
+        fonts: Names of fonts for lettering.
 
     Raises:
         InvalidInput: There are none without a treatment.
     """
 
-    def __init__(self, infos: Sequence[SpriteInfo]) -> None:
+    def __init__(self, infos: Sequence[SpriteInfo], fonts: Sequence[str] = ()) -> None:
+        self.fonts = tuple(fonts)
         self.groups: dict[str, dict[str, list[SpriteInfo]]] = {}
         self.materials = [info for info in infos if info.treatment.material]
         self.made_of = [info for info in infos if info.treatment.made_of]
@@ -175,6 +182,10 @@ def sample_scene(rng: random.Random, catalogue: Catalogue, mix: Mix = _FIRST_LIG
     if not looks:
         raise InvalidInput("looks", list(mix.looks), "at least one of " + ", ".join(catalogue.groups))
     layout, look = _choose(rng, mix.layouts), _choose(rng, looks)
+    if layout == "lettering":
+        if catalogue.fonts:
+            return _lettering(rng, seed, catalogue.fonts, mix.backgrounds)
+        layout = "single"
     infos = _things(rng, catalogue, mix, layout, look)
     colours = [_new_colour(rng, info, mix.recoloured) for info in infos]
     shown = {colour or (info.main.name if info.main else "") for info, colour in zip(infos, colours, strict=True)}
@@ -188,6 +199,12 @@ def sample_scene(rng: random.Random, catalogue: Catalogue, mix: Mix = _FIRST_LIG
     else:
         items = _single(rng, infos[0], colours[0], background)
     return Scene(seed, layout, items, background, relation, infos[0].look)
+
+
+def _lettering(rng: random.Random, seed: int, fonts: Sequence[str], kinds: Mapping[str, float]) -> Scene:
+    lettering = sample_lettering(rng, fonts)
+    background = _background(rng, kinds, {lettering.board or lettering.ink})
+    return Scene(seed, "lettering", (), background, lettering=lettering)
 
 
 def _choose(rng: random.Random, weights: Mapping[str, float]) -> str:
