@@ -585,7 +585,7 @@ FURTHER: dict[str, str] = {
         1f3c8 american football
         1f3c9 rugby ball
         1f94f frisbee
-        1f3b3 bowling pins, bowling
+        1f3b3 ~bowling pins, bowling
         1f3d1 field hockey stick
         1f3d2 ice hockey stick, hockey stick
         1f94d lacrosse stick
