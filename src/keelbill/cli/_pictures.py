@@ -57,6 +57,9 @@ def require_engine() -> None:
         )
 
 
+LARGE_CARD_BYTES: Final = 36 * 2**30
+
+
 def check_names(sampler: str | None, schedule: str | None) -> None:
     """Check the names that only the engine knows, before a model is loaded.
 
@@ -103,8 +106,17 @@ def load(name: str) -> Model:
     if not there[device]:
         usable = " or ".join(["auto", *(kind for kind, works in there.items() if works)])
         raise InvalidInput("setting device", device, f"{usable} on this machine")
-    placement = Placement(device=device, dtype=parse_dtype(settings.dtype))
+    placement = Placement(device, parse_dtype(settings.dtype), text_device=_text_device(device))
     return load_model(found.path, name=found.name, extras=found.extras, placement=placement)
+
+
+def _text_device(device: str) -> str:
+    """Keep text encoders on the host when the card is too small for SD3 Medium with all of them beside it."""
+    import torch
+
+    if device != "cuda":
+        return device
+    return device if torch.cuda.mem_get_info()[1] > LARGE_CARD_BYTES else "cpu"
 
 
 def make(model: Model, order: Order, place: int, on_step: Callable[[int, int], None]) -> Picture:

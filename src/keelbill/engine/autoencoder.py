@@ -92,7 +92,7 @@ class _Level(nn.Module):
 
     def __init__(self, inputs: int, width: int, blocks: int, stride: int = 1) -> None:
         super().__init__()
-        self.resize = _conv(inputs, width, stride) if inputs != width else nn.Identity()
+        self.resize = _conv(inputs, width, stride) if inputs != width or stride != 1 else nn.Identity()
         self.blocks = nn.ModuleList([ResidualBlock(width) for _ in range(blocks)])
 
     def forward(self, x: Tensor) -> Tensor:

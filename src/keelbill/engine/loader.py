@@ -46,11 +46,13 @@ class Placement:
         device: A torch device.
         dtype: Precision of the transformer; nothing chooses by device and size.
         strict: Whether a picture must not depend on its neighbours to the last bit (on the CPU).
+        text_device: Where text encoders run, if elsewhere: a host's memory is larger than a card's.
     """
 
     device: str = "cpu"
     dtype: torch.dtype | None = None
     strict: bool = True
+    text_device: str = ""
 
 
 def load_model(
@@ -148,13 +150,14 @@ def _load_embedded(folder: Path, components: Components, name: str, placement: P
     preview = config.get("preview")
     tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
     minilm = MiniLMTextEncoder.from_tensors(components.require(Part.MINILM).tensors(), tokenizer)
-    text: TextEncoder = minilm.to(placement.device)
+    text: TextEncoder = minilm.to(placement.text_device or placement.device)
+    identity = fingerprint(_files(components.require(Part.MINILM)))
     return Model(
         name=name,
         hash=fingerprint(_files(transformer)),
         transformer=load_transformer(transformer, placement),
         autoencoder=_load_small_autoencoder(components.require(Part.VAE), placement),
-        text=CachedTextEncoder(text, name),
+        text=CachedTextEncoder(text, identity),
         latents=LatentFormat(scale=tuple(latents["scale"]), shift=tuple(latents["shift"])),
         defaults=SamplingDefaults(**config["sampling"]),
         native_side=config["native_side"],
@@ -190,21 +193,31 @@ def _load_official(components: Components, name: str, placement: Placement, turb
     vae = components.require(Part.VAE)
     transformer = load_transformer(part, placement)
     config = transformer.config
-    text = load_text_encoder(components, config.context_dim, config.pooled_dim, device=placement.device)
+    text = load_text_encoder(
+        components, config.context_dim, config.pooled_dim, device=placement.text_device or placement.device
+    )
+    encoders = [components.parts[p] for p in (Part.CLIP_L, Part.CLIP_G, Part.T5) if p in components.parts]
+    identity = fingerprint([file for encoder in encoders for file in _files(encoder)])
     return Model(
         name=name,
         hash=fingerprint(_files(part)),
         transformer=transformer,
-        autoencoder=_load(SD3VAE(VAEConfig.from_tensors(vae.shapes)), vae, placement),
-        text=CachedTextEncoder(text, name),
+        autoencoder=_load(SD3VAE(VAEConfig.from_tensors(vae.shapes)).to(_vae_dtype(transformer)), vae, placement),
+        text=CachedTextEncoder(text, identity),
         latents=SD3_LATENTS,
         defaults=TURBO if turbo else FAMILY_DEFAULTS.get(config.family, SamplingDefaults()),
     )
 
 
+def _vae_dtype(transformer: MMDiT) -> torch.dtype:
+    """Half precision follows the transformer's, but float16 overflows in some decoders."""
+    return torch.float32 if transformer.dtype == torch.float32 else torch.bfloat16
+
+
 def _load(network: _Network, component: Component, placement: Placement) -> _Network:
-    load_into(network, component.tensors(torch.float32), "autoencoder")
-    network.to(device=placement.device, memory_format=torch.channels_last)
+    load_into(network, component.tensors(), "autoencoder")
+    network.to(placement.device)
+    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
     return network.eval().requires_grad_(False)
 
 

@@ -126,12 +126,18 @@ class _Layer(nn.Module):
         return out
 
 
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """Make a table; drawing its start from a normal on the meta device would import torch's compiler, a second's work."""
+    table: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(rows, width).uniform_(-1, 1), freeze=False)
+    return table
+
+
 class _Embeddings(nn.Module):
     def __init__(self, config: MiniLMConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocabulary, config.width)
-        self.position_embeddings = nn.Embedding(config.positions, config.width)
-        self.token_type_embeddings = nn.Embedding(2, config.width)
+        self.word_embeddings = _embedding(config.vocabulary, config.width)
+        self.position_embeddings = _embedding(config.positions, config.width)
+        self.token_type_embeddings = _embedding(2, config.width)
         self.LayerNorm = nn.LayerNorm(config.width, eps=1e-12)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from keelbill.engine.autoencoder import SmallAutoencoder, SmallAutoencoderConfig
 from keelbill.engine.config import LatentFormat
@@ -164,7 +164,8 @@ def train_autoencoder(
     generator = torch.Generator().manual_seed(recipe.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = SmallAutoencoder(recipe.config).to(memory_format=torch.channels_last)
+        model = SmallAutoencoder(recipe.config)
+    nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.peak, betas=(0.9, 0.98), weight_decay=1e-4)
     state = Trainable(model, optimizer, MovingAverage(model, 0.998), generator, Progress())
     path = folder / "autoencoder.safetensors"
@@ -190,7 +191,8 @@ def train_autoencoder(
 
     train(state, take_step, path=path, budget_s=budget_s, log=log, stop=stop)
     state.average.copy_to(model)
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.no_grad()
