@@ -115,7 +115,8 @@ def _ground(side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     weight = ramp[:, None] * rng.random() + ramp[None, :] * rng.random()
     mixed = first + (second - first) * np.clip(weight, 0, 1)[..., None]
-    return mixed.astype(np.uint8)
+    ground: NDArray[np.uint8] = mixed.astype(np.uint8)
+    return ground
 
 
 _SOBEL = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
