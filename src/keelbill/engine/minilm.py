@@ -127,7 +127,7 @@ class _Layer(nn.Module):
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
-    """Make a table; drawing its start from a normal on the meta device would import torch's compiler, a second's work."""
+    """Make a table; a normal start on the meta device would import torch's compiler, a second's work."""
     table: nn.Embedding = nn.Embedding.from_pretrained(torch.empty(rows, width).uniform_(-1, 1), freeze=False)
     return table
 

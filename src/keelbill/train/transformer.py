@@ -33,7 +33,6 @@ class TransformerRecipe:
 
     Attributes:
         config: Sizes of the network.
-        grid: Units that the position table spans: tokens on a side of the training size.
         batch: Pictures of a step.
         fresh: New scenes of a step; the rest were seen before, with other noise.
         pool: Scenes that are kept.
@@ -48,7 +47,6 @@ class TransformerRecipe:
     config: MMDiTConfig = field(
         default_factory=lambda: MMDiTConfig(depth=6, width=192, pos_side=64, context_dim=384, pooled_dim=384)
     )
-    grid: int = 16
     batch: int = 64
     fresh: int = 8
     pool: int = 24_576
@@ -171,7 +169,7 @@ def train_transformer(
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     model = MMDiT(recipe.config, strict=False)
-    model.init_weights(generator, base=recipe.grid * recipe.config.pos_side // recipe.grid)
+    model.init_weights(generator, base=recipe.config.pos_side)
     model = model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.peak, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     state = Trainable(model, optimizer, MovingAverage(model, recipe.average), generator, Progress())
