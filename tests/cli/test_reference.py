@@ -40,5 +40,5 @@ def test_the_recipes_page_names_every_field() -> None:
 
 
 def test_pages_are_written(tmp_path: Path) -> None:
-    main(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(pages())
+    main(tmp_path / "pages")
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(pages())

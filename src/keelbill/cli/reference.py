@@ -78,6 +78,7 @@ def _row(parameter: click.Parameter, context: click.Context) -> str:
 
 def main(folder: Path) -> None:
     """Write all pages into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
         click.echo(f"wrote {folder / name}")
