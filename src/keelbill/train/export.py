@@ -277,8 +277,7 @@ Words near these often work, because the text encoder knows them: "automobile", 
 | text encoder | all-MiniLM-L6-v2, frozen, stored in 8 bits | none by us |
 
 Every training picture was composed by a program: a cut-out of one thing, recoloured in {plan.recoloured:.0%} of all
-pictures, on a painted background, with a caption from a grammar. Some pairs of thing and colour were left out, to
-measure whether the model composes. {photographs}Nothing was trained on pictures of real people or on collections
+pictures, on a painted background, with a caption from a grammar. {photographs}Nothing was trained on pictures of real people or on collections
 without a clear licence. The things themselves are memorised by design.
 
 The objective is rectified flow, with averaged weights. Make it again with `keelbill train sprites` and
