@@ -315,7 +315,7 @@ def main() -> None:
     if options.save:
         date = datetime.now(UTC).date().isoformat()
         target = Path(__file__).parent / "results" / f"engine-{date}.json"
-        command = "python benchmarks/engine.py --save"
+        command = "python benchmarks/engine.py --save" + (" --quick" if options.quick else "")
         target.write_text(
             json.dumps({"command": command, "machine": here, "lines": lines, "summary": summary}, indent=1) + "\n"
         )
