@@ -257,12 +257,13 @@ Single objects in the look of glossy 3D icons, {plan.side}x{plan.side} pixels, o
 * Colours of things: {", ".join(COLOURS)}.
 * Colours of backgrounds: {", ".join(BACKGROUND_COLOURS)}.
 
-Words near these often work, because the text encoder knows them: "automobile", "kitten", "burger".
+Words near these often work, because the text encoder knows them: "automobile", "burger".
 
 ## What it cannot do
 
 * More than one object, counts, positions, scenes, materials, lettering, people, photographs.
-* Sharp detail: pictures are soft, thin parts break, and some things come out wrong.
+* Sharp detail: pictures are soft, thin parts break. After so short a training only about half of the listed
+  things are recognisable; most animals and thin shapes are not.
 * Other sizes: it was trained at {plan.side}x{plan.side} only, and larger pictures fall apart.
 * Prompts in other languages than English.
 
@@ -277,7 +278,8 @@ Words near these often work, because the text encoder knows them: "automobile", 
 | text encoder | all-MiniLM-L6-v2, frozen, stored in 8 bits | none by us |
 
 Every training picture was composed by a program: a cut-out of one thing, recoloured in {plan.recoloured:.0%} of all
-pictures, on a painted background, with a caption from a grammar. {photographs}Nothing was trained on pictures of real people or on collections
+pictures, on a painted background, with a caption from a grammar.
+{photographs}Nothing was trained on pictures of real people or on collections
 without a clear licence. The things themselves are memorised by design.
 
 The objective is rectified flow, with averaged weights. Make it again with `keelbill train sprites` and

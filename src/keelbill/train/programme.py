@@ -84,7 +84,8 @@ def train_embedded(
         Plan(photographs=folders.photographs is not None).save(folders.run)
     plan = Plan.load(folders.run)
     sprites = open_sprites(folders)
-    if "autoencoder" in stages:
+    if "autoencoder" in stages and not (folders.run / "transformer.safetensors").is_file():
+        # Another autoencoder would give a transformer that has begun to learn other latents.
         _autoencoder_stage(folders, sprites, budget_s * AUTOENCODER_SHARE, log, stop)
     if "transformer" not in stages and "export" not in stages:
         return None
