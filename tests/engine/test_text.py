@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 from math import sqrt
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from keelbill.core.errors import BadWeights, InvalidInput
+from keelbill.engine.components import find_components
 from keelbill.engine.conditioning import Conditioning
 from keelbill.engine.minilm import CharacterEncoder, MiniLM, MiniLMConfig
+from keelbill.engine.naming import Part
 from keelbill.engine.text import CachedTextEncoder, MiniLMTextEncoder
 from keelbill.engine.tokenize import FileTokenizer
+from keelbill.models import embedded_folder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "car", "sign", "say", "##s", '"', "open", "!"]
 
@@ -110,13 +110,10 @@ class TestMiniLMTextEncoder:
             MiniLMTextEncoder(encoder.network, FileTokenizer(word_piece().replace("[CLS]", "[BEGIN]")))
 
 
-SHIPPED = sorted(Path(str(files("keelbill.models"))).glob("*/text_encoder.safetensors"))
-
-
-@pytest.mark.skipif(not SHIPPED, reason="the package carries no embedded model")
 def test_shipped_encoder_puts_unseen_words_near_known_ones() -> None:
-    tokenizer = (SHIPPED[0].parent / "tokenizer.json").read_text(encoding="utf-8")
-    shipped = MiniLMTextEncoder.from_tensors(load_file(SHIPPED[0]), tokenizer)
+    folder = embedded_folder()
+    tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    shipped = MiniLMTextEncoder.from_tensors(find_components(folder).require(Part.MINILM).tensors(), tokenizer)
     car, automobile, banana = (found.pooled for found in shipped.encode(["car", "automobile", "banana"]))
     assert float(torch.dot(car, automobile)) > float(torch.dot(banana, automobile)) + 0.2 * 384 / 4
 
