@@ -15,7 +15,7 @@ from rich.table import Table
 
 from keelbill.cli._pictures import require_engine
 from keelbill.core.errors import AppError, BadWeights
-from keelbill.core.settings import Settings
+from keelbill.core.settings import read_settings
 from keelbill.storage.catalogue import CATALOGUE, T5_CHOICES, T5Choice
 from keelbill.storage.folders import Place, models_root, weight_files
 from keelbill.storage.hub import NAME, Hub, Installed, Kind
@@ -30,7 +30,7 @@ def command() -> None:
 
 
 def _hub() -> Hub:
-    return Hub.from_settings(Settings())
+    return Hub.from_settings(read_settings())
 
 
 def _gigabytes(size: int) -> str:

@@ -37,6 +37,11 @@ def attend_jointly(image: QKV, text: QKV) -> tuple[Tensor, Tensor]:
     return out[:, count:], out[:, :count]
 
 
+def attend_image(image: QKV) -> Tensor:
+    """Let image tokens of every row of a plain batch attend to each other."""
+    return attend(*image)
+
+
 @dataclass(frozen=True)
 class Packing:
     """Which packed tokens belong to which row.

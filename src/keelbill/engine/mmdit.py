@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from keelbill.core.errors import InvalidInput
-from keelbill.engine.attention import QKV, Attend, Packing, attend, attend_jointly
+from keelbill.engine.attention import QKV, Attend, Packing, attend_image, attend_jointly
 from keelbill.engine.config import HEAD_DIM, MMDiTConfig
 from keelbill.engine.layers import (
     Embedder,
@@ -94,9 +94,13 @@ class Stream(nn.Module):
             raise TypeError("adaLN ends in a linear layer")
         return layer
 
-    def finish(self, linear: Linear, x: Tensor, attended: Tensor, m: Sequence[Tensor]) -> Tensor:
-        """Add attention and MLP to the stream; `m` holds the modulation chunks."""
+    def finish(
+        self, linear: Linear, x: Tensor, attended: Tensor, m: Sequence[Tensor], second: Tensor | None = None
+    ) -> Tensor:
+        """Add attention, the second attention if there is one, and MLP; `m` holds the modulation chunks."""
         x = torch.addcmul(x, m[2], linear(self.attn.proj, attended))
+        if second is not None:
+            x = torch.addcmul(x, m[8], linear(self.attn2.proj, second))
         return torch.addcmul(x, m[5], self.mlp.run(linear, modulate(norm(x), m[3], m[4])))
 
 
@@ -118,7 +122,7 @@ class JointBlock(nn.Module):
         mx: Sequence[Tensor],
         mc: Sequence[Tensor],
         joint: Attend,
-        own: _AttendImage,
+        own: Callable[[QKV], Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Transform image tokens `x` and text tokens `c`, modulated by `mx` and `mc`."""
         image, text = self.x_block, self.context_block
@@ -127,34 +131,11 @@ class JointBlock(nn.Module):
             image.attn.project(linear, modulate(xn, mx[0], mx[1])),
             text.attn.project(linear, modulate(norm(c), mc[0], mc[1])),
         )
-        if self.dual:
-            second = own(image.attn2.project(linear, modulate(xn, mx[6], mx[7])))
-            # The gated sum is associative only in exact arithmetic: the first attention is added before the second.
-            x = torch.addcmul(x, mx[2], linear(image.attn.proj, attended))
-            x = torch.addcmul(x, mx[8], linear(image.attn2.proj, second))
-            x = torch.addcmul(x, mx[5], image.mlp.run(linear, modulate(norm(x), mx[3], mx[4])))
-        else:
-            x = image.finish(linear, x, attended, mx)
+        second = own(image.attn2.project(linear, modulate(xn, mx[6], mx[7]))) if self.dual else None
+        x = image.finish(linear, x, attended, mx, second)
         if not self.ends:
             c = text.finish(linear, c, attended_text, mc)
         return x, c
-
-
-class _AttendImage:
-    """Attention among image tokens of a plain batch."""
-
-    def __call__(self, image: QKV) -> Tensor:
-        return attend(*image)
-
-
-class _AttendPackedImage(_AttendImage):
-    """Attention among image tokens of packed rows."""
-
-    def __init__(self, packing: Packing) -> None:
-        self.packing = packing
-
-    def __call__(self, image: QKV) -> Tensor:
-        return self.packing.attend_image(image)
 
 
 class FinalLayer(nn.Module):
@@ -284,9 +265,8 @@ class MMDiT(nn.Module):
         per_block, final = self._split_table(table.unsqueeze(1))
         tokens = self._embed(patchify(x, patch), height // patch, width // patch)
         c = self.context_embedder(context.to(self.dtype))
-        own = _AttendImage()
         for block, (mx, mc) in zip(self.blocks(), per_block, strict=True):
-            tokens, c = block.run(plain_linear, tokens, c, mx, mc, attend_jointly, own)
+            tokens, c = block.run(plain_linear, tokens, c, mx, mc, attend_jointly, attend_image)
         out = self.final_layer.linear(modulate(norm(tokens), *final))
         return unpatchify(out, height, width, patch)
 
@@ -338,10 +318,9 @@ class MMDiT(nn.Module):
             ]
         )
         c = text_linear(self.context_embedder, torch.cat([t.to(self.device, self.dtype) for t in contexts]))
-        own = _AttendPackedImage(packing)
         for index, (block, (mx, mc)) in enumerate(zip(self.blocks(), per_block, strict=True)):
             if index not in skip:
-                x, c = block.run(linear, x, c, mx, mc, packing.attend_jointly, own)
+                x, c = block.run(linear, x, c, mx, mc, packing.attend_jointly, packing.attend_image)
         out = image_linear(self.final_layer.linear, modulate(norm(x), *final)).float()
         return [
             unpatchify(row[None], patch * h, patch * w, patch)[0]
