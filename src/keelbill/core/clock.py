@@ -14,6 +14,10 @@ class Clock(Protocol):
         """Return the time of day in UTC."""
         ...
 
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since 1970 in UTC; what the database stores."""
+        ...
+
     def monotonic_s(self) -> float:
         """Return seconds since an arbitrary start; never goes back."""
         ...
@@ -25,6 +29,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the time of day in UTC."""
         return datetime.now(UTC)
+
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since 1970 in UTC."""
+        return time.time_ns() // 1_000_000
 
     def monotonic_s(self) -> float:
         """Return seconds since an arbitrary start; never goes back."""

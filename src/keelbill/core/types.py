@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import NewType
 
 from keelbill.core.errors import InvalidInput
 
 Seed = NewType("Seed", int)
+Micro = NewType("Micro", int)
+"""An amount of money in millionths of a credit; a credit is worth one US cent. Always a whole number."""
+
+MICRO_PER_CREDIT = 1_000_000
 
 MAX_SEED = 2**64 - 1
 MAX_SIDE = 4096
@@ -29,6 +34,27 @@ def seed(value: int) -> Seed:
 def random_seed() -> Seed:
     """Return a fresh seed from 1 to 2**32 - 1, short enough to be typed."""
     return Seed(1 + secrets.randbelow(2**32 - 1))
+
+
+def micro(amount: Decimal | int | str) -> Micro:
+    """Turn an amount of credits such as ``"6.5"`` into micro-credits, exactly.
+
+    Raises:
+        InvalidInput: `amount` is no plain number, or has more than six decimal places.
+    """
+    try:
+        exact = Decimal(amount) * MICRO_PER_CREDIT
+    except InvalidOperation as error:
+        raise InvalidInput("credits", amount, "a number such as 25 or 6.5") from error
+    if not exact.is_finite() or exact != exact.to_integral_value():
+        raise InvalidInput("credits", amount, "a number with at most six decimal places")
+    return Micro(int(exact))
+
+
+def credits_of(amount: int) -> Decimal:
+    """Turn micro-credits into credits, without needless zeros: 6,500,000 is ``Decimal("6.5")``."""
+    value = Decimal(amount) / MICRO_PER_CREDIT
+    return value.quantize(Decimal(1)) if value == value.to_integral_value() else value.normalize()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""HTTP front doors: every route, its parsing and its answers. Knows no tensors and no SQL."""

@@ -1,0 +1,1 @@
+"""The Python SDK. Imports nothing of the server."""

@@ -1,0 +1,1 @@
+"""The database: one way in for SQLite and PostgreSQL. Knows no table's meaning."""

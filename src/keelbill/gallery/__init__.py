@@ -1,0 +1,1 @@
+"""Finished pictures with their recipes: history, search, retention. Knows no money."""

@@ -1,0 +1,1 @@
+"""People, organisations, sessions and API keys. Knows no money and no pictures."""

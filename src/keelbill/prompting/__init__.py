@@ -1,0 +1,1 @@
+"""Turns what a user wrote into what a model reads: style presets. Knows no users."""

@@ -1,0 +1,1 @@
+"""What was used, by whom, when and for how much. Knows no pictures."""

@@ -1,0 +1,1 @@
+"""Signed calls to the addresses that users register. Knows only events and addresses."""
