@@ -208,6 +208,26 @@ def build_sprites(
     return sprites
 
 
+def sharp_pictures(looks: Sequence[str], cache: Path, side: int = 256, every: int = 1) -> Bytes:
+    """Return the cut-out pictures of looks as large and sharp as their packages hold them, for the upscaler.
+
+    Args:
+        looks: Drawing styles, of `LOOKS`.
+        cache: Where the packages lie, or are fetched to.
+        side: Of the squares in pixels.
+        every: Take each n-th thing only, another one for every look.
+
+    Returns:
+        Pixels with straight alpha and shape ``(N, side, side, 4)``.
+    """
+    pixels = []
+    for offset, look in enumerate(looks):
+        pictures = _pictures(fetch(LOOKS[look], cache))
+        wanted = [concept.code for concept in concepts() if concept.code in pictures][offset % every :: every]
+        pixels += [fit(pictures[code](), side)[0] for code in wanted]
+    return np.stack(pixels)
+
+
 def fit(picture: Image.Image, side: int = SPRITE_SIDE) -> tuple[Bytes, float, float]:
     """Crop a cut-out picture to what is visible and centre it in a square.
 
