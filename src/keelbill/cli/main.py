@@ -12,10 +12,17 @@ from keelbill import __version__
 from keelbill.core.errors import AppError
 
 COMMANDS = {
+    "serve": "Start the platform: API, queue and worker.",
     "generate": "Make a picture from a prompt.",
     "verify": "Make a picture again from its recipe and compare.",
     "models": "List, add, pull, verify and remove models.",
-    "doctor": "Say what this machine can run and how fast.",
+    "doctor": "Say what this machine can run and how fast, or what is wrong with a server.",
+    "accounts": "Create, list and promote accounts; set a new password.",
+    "keys": "Create, list, rotate and revoke API keys.",
+    "credits": "Show balances and movements; give credits.",
+    "vouchers": "Create and list voucher codes.",
+    "ledger": "Verify the ledger; list prices.",
+    "migrate": "Bring the database to this version's form.",
     "train": "Train and evaluate the embedded model.",
 }
 

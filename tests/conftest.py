@@ -1,0 +1,5 @@
+"""Fixtures that several folders of tests share live in `support`."""
+
+from __future__ import annotations
+
+pytest_plugins = ["support.databases"]
