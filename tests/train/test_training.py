@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import torch
 
 from keelbill.core.errors import InvalidInput
 from keelbill.engine.loader import Placement, load_model
+from keelbill.engine.model import SamplingDefaults
 from keelbill.engine.pipeline import GenerationRequest, Pipeline
 from keelbill.engine.text import MiniLMTextEncoder
 from keelbill.engine.tokenize import FileTokenizer
 from keelbill.train.autoencoder import AutoencoderRecipe, Crops, measure_latents, train_autoencoder
+from keelbill.train.distill import DistillRecipe, distill_loss, distill_transformer
 from keelbill.train.evaluate import PROMPTS, evaluate, nearest_background, write_metrics
-from keelbill.train.export import LATENTS_FILE, export_model, read_parts
+from keelbill.train.export import LATENTS_FILE, export_model, export_turbo, read_autoencoder, read_parts
 from keelbill.train.plan import THINGS, Plan
 from keelbill.train.programme import scene_source, transformer_stage
+from keelbill.train.transformer import ScenePool
 from support.folders import word_tokenizer
 from support.models import random_weights
 from support.pictures import tiny_sprites
@@ -137,3 +141,32 @@ def test_backgrounds_are_told_by_their_corners(name: str) -> None:
     picture = np.full((32, 32, 3), BACKGROUND_COLOURS[name].rgb, np.uint8)
     picture[8:24, 8:24] = 0
     assert nearest_background(picture) == name
+
+
+def test_a_student_learns_few_steps_and_borrows_the_rest(trained: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, _ = trained
+    run = tmp_path / "run"
+    teacher = load_model(folder / "mini", placement=Placement()).transformer
+    autoencoder, latents = read_autoencoder(folder / "run")
+    plan, sprites, text = Plan.load(folder / "run"), tiny_sprites(), text_encoder()
+    pool = ScenePool(scene_source(plan, sprites), autoencoder, latents, text.encode_batch, 64)
+    recipe = DistillRecipe(steps=2, substeps=2, batch=8, fresh=1, warmup=5, average=0.9)
+    log: list[str] = []
+    student = distill_transformer(teacher, pool, run, budget_s=6, recipe=recipe, log=log.append, first_scenes=64)
+    generator = torch.Generator().manual_seed(4)
+    examples, empty = pool.draw(16, random.Random(0)), text.encode_batch([""])[0]
+    untaught = distill_loss(teacher, teacher, examples, empty, recipe, generator.manual_seed(4))
+    taught = distill_loss(student, teacher, examples, empty, recipe, generator.manual_seed(4))
+    assert float(taught) < float(untaught)
+
+    sampling = SamplingDefaults(steps=2, cfg=1.0, sampler="euler", schedule="trailing", shift=2.0)
+    out = export_turbo(run, folder / "mini", folder / "mini-turbo", name="mini-turbo", sampling=sampling)
+    model = load_model(out, placement=Placement())
+    assert (model.name, model.defaults.steps, model.defaults.cfg) == ("mini-turbo", 2, 1.0)
+    picture = Pipeline(model).picture(GenerationRequest("a red square", seed=1))
+    assert picture.shape == (3, 32, 32)
+
+
+def test_a_student_lies_beside_its_teacher(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="beside mini"):
+        export_turbo(tmp_path, tmp_path / "mini", tmp_path / "x" / "t", name="t", sampling=SamplingDefaults())

@@ -78,9 +78,9 @@ def load_model(
     """
     placement = placement or Placement(device=best_device())
     name = name or path.stem
-    components = find_components(path, extras)
     if (path / CONFIG_FILE).is_file():
-        return _load_embedded(path, components, name, placement)
+        return _load_embedded(path, extras, name, placement)
+    components = find_components(path, extras)
     return _load_official(components, name, placement, "turbo" in name.lower() if turbo is None else turbo)
 
 
@@ -143,12 +143,17 @@ def default_dtype(config: MMDiTConfig, device: str) -> torch.dtype:
 # ---------------------------------------------------------------- the embedded model
 
 
-def _load_embedded(folder: Path, components: Components, name: str, placement: Placement) -> Model:
+def _load_embedded(folder: Path, extras: Sequence[Path], name: str, placement: Placement) -> Model:
     config = _read_config(folder / CONFIG_FILE)
+    lender = folder
+    if "shares" in config:  # a sibling that lends what this folder lacks: a distilled model is a transformer alone
+        lender = folder.parent / Path(str(config["shares"])).name
+        extras = [*extras, lender]
+    components = find_components(folder, extras)
     transformer = components.require(Part.TRANSFORMER)
     latents = config["latents"]
     preview = config.get("preview")
-    tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = (lender / "tokenizer.json").read_text(encoding="utf-8")
     minilm = MiniLMTextEncoder.from_tensors(components.require(Part.MINILM).tensors(), tokenizer)
     text: TextEncoder = minilm.to(placement.text_device or placement.device)
     identity = fingerprint(_files(components.require(Part.MINILM)))
