@@ -189,11 +189,20 @@ def prefixed_separate_files(model: dict[Part, Tensors], folder: Path) -> Path:
     return folder / "m"
 
 
+def newer_subfolders(model: dict[Part, Tensors], folder: Path) -> Path:
+    """Newer libraries save a CLIP encoder without the name of its trunk."""
+    for part, place in SUBFOLDERS.items():
+        tensors = {n.removeprefix("text_model."): t for n, t in to_folder(part, model[part]).items()}
+        save(tensors, folder / "m" / f"{place}.safetensors")
+    return folder / "m"
+
+
 LAYOUTS: list[Callable[[dict[Part, Tensors], Path], Path]] = [
     official_file,
     subfolders,
     sharded_subfolders,
     half_named_subfolders,
+    newer_subfolders,
     separate_files,
     official_with_encoders_beside,
     prefixed_separate_files,

@@ -136,8 +136,15 @@ def load_transformer(component: Component, placement: Placement) -> MMDiT:
 
 
 def default_dtype(config: MMDiTConfig, device: str) -> torch.dtype:
-    """Choose the precision: float32 for small networks on a CPU, bfloat16 otherwise."""
-    return torch.float32 if device == "cpu" and config.parameters() < 2e8 else torch.bfloat16
+    """Choose the precision: bfloat16, except for networks on a CPU that are small or would not gain by it.
+
+    On processors with bfloat16 products, 20 million parameters are about where they pay (twice as fast at 256 px).
+    """
+    if device != "cpu":
+        return torch.bfloat16
+    able = torch.cpu.get_capabilities()
+    has_products = bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    return torch.float32 if config.parameters() < (2e7 if has_products else 2e8) else torch.bfloat16
 
 
 # ---------------------------------------------------------------- the embedded model

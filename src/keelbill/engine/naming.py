@@ -264,14 +264,19 @@ def _has(names: Iterable[str], prefix: str, *leaves: str) -> bool:
     return all(prefix + leaf in known for leaf in leaves)
 
 
+# Newer folders leave the trunk's name out.
+_CLIP_TRUNK = "text_model."
+_CLIP_TOKENS = "embeddings.token_embedding.weight"
+_CLIP_MODULES = ("embeddings.", "encoder.", "final_layer_norm.")
+
 _MARKERS: dict[Part, tuple[tuple[str, ...], ...]] = {
     Part.TRANSFORMER: (
         ("x_embedder.proj.weight", "joint_blocks.0.x_block.attn.qkv.weight"),
         ("pos_embed.proj.weight", "transformer_blocks.0.attn.add_q_proj.weight"),
     ),
     Part.T5: (("encoder.block.0.layer.0.SelfAttention.q.weight",),),
-    Part.CLIP_L: (("text_model.embeddings.token_embedding.weight",),),
-    Part.CLIP_G: (("text_model.embeddings.token_embedding.weight",),),
+    Part.CLIP_L: ((f"{_CLIP_TRUNK}{_CLIP_TOKENS}",), (_CLIP_TOKENS,)),
+    Part.CLIP_G: ((f"{_CLIP_TRUNK}{_CLIP_TOKENS}",), (_CLIP_TOKENS,)),
     Part.MINILM: (("embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.query.weight"),),
 }
 
@@ -318,7 +323,7 @@ def _holds(part: Part, shapes: Shapes, prefix: str) -> bool:
 
 
 def _which_clip(shapes: Shapes, file_name: str) -> Part:
-    width = shapes["text_model.embeddings.token_embedding.weight"][-1]
+    width = next(shapes[name][-1] for name in (_CLIP_TRUNK + _CLIP_TOKENS, _CLIP_TOKENS) if name in shapes)
     by_width = {768: Part.CLIP_L, 1280: Part.CLIP_G}
     by_name = [part for part in (Part.CLIP_L, Part.CLIP_G) if part.value in file_name.lower()]
     if width in by_width:
@@ -346,7 +351,7 @@ def _is_spare(part: Part, name: str, names: Sequence[str]) -> bool:
     """Say whether a tensor is stored with an encoder and never used by this family."""
     if part in (Part.CLIP_L, Part.CLIP_G):
         # The pooled CLIP-L state is used without its projection (Esser et al., 2024; reference code).
-        unused = ("logit_scale", "text_model.embeddings.position_ids")
+        unused = ("logit_scale", "text_model.embeddings.position_ids", "embeddings.position_ids")
         return name in unused or (part is Part.CLIP_L and name.startswith("text_projection"))
     if part is Part.T5:
         copied = name == "encoder.embed_tokens.weight" and "shared.weight" in names
@@ -357,6 +362,8 @@ def _is_spare(part: Part, name: str, names: Sequence[str]) -> bool:
 def _text_name(part: Part, name: str) -> str:
     if part is Part.T5 and name == "encoder.embed_tokens.weight":
         return "shared.weight"
+    if part in (Part.CLIP_L, Part.CLIP_G) and name.startswith(_CLIP_MODULES):
+        return _CLIP_TRUNK + name
     return "text_projection.weight" if part is Part.CLIP_G and name == "text_projection" else name
 
 
