@@ -1,24 +1,26 @@
 """One way to read and write, whichever database lies below. Knows no table's meaning.
 
 An *operation* is a plain function of a connection that only talks to the database. It runs in one transaction: all of
-it happens or none of it. Operations compose by calling each other with the same connection.
+it happens or none of it. It may run more than once before it is committed, so it changes nothing outside. Operations
+compose by calling each other with the same connection.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+
+from keelbill.core.errors import AppError, InvalidInput
 
 T = TypeVar("T")
 Operation = Callable[[Connection], T]
+
+PATIENCE_S = 5.0
+"""How long a write waits for a database that is locked or away."""
 
 metadata = MetaData(
     naming_convention={
@@ -32,46 +34,69 @@ metadata = MetaData(
 """Every table of every domain registers here."""
 
 
-class Database:
-    """A database that is open.
+class DatabaseInUse(AppError):
+    """Another server has this SQLite file open."""
 
-    Args:
-        engine: As `open_database` makes it.
+    code = "database_in_use"
+    status = 503
+
+
+class Database(ABC):
+    """A database that is open. `open_database` makes one.
+
+    Attributes:
+        engine: For what is neither an operation nor a hot path: making tables, migrating, tests.
+        on_commit: Called after every commit with its seconds and the number of operations in it; for metrics.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._lock = threading.Lock()
+    engine: Engine
+    on_commit: Callable[[float, int], None] | None = None
 
     @property
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self.engine.dialect.name
 
-    async def write(self, operation: Operation[T]) -> T:
-        """Run an operation in a transaction of its own and return after the commit."""
-        return await asyncio.to_thread(self.write_now, operation)
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many writes wait for their turn."""
 
+    @abstractmethod
+    async def write(self, operation: Operation[T]) -> T:
+        """Run an operation in a transaction of its own and return after the commit.
+
+        Raises:
+            Unavailable: The database stayed locked, full or away for 5 seconds; nothing was changed.
+        """
+
+    @abstractmethod
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation that changes nothing."""
-        return await asyncio.to_thread(self.read_now, operation)
 
+    @abstractmethod
     def write_now(self, operation: Operation[T]) -> T:
         """As `write`, for callers outside an event loop."""
-        with self._lock, self.engine.begin() as connection:
-            return operation(connection)
 
+    @abstractmethod
     def read_now(self, operation: Operation[T]) -> T:
-        """As `read`, for callers outside an event loop."""
-        with self.engine.connect() as connection:
-            return operation(connection)
+        """As `read`, on the calling thread; also right in an event loop for one row by its key."""
 
+    @abstractmethod
     async def start(self) -> None:
-        """Begin to take writes from the event loop."""
+        """Open the database as a server does.
 
+        Raises:
+            DatabaseInUse: Another server has the same SQLite file open.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
-        """Finish what waits and close every connection."""
-        self.engine.dispose()
+        """Finish the writes that wait and close every connection."""
+
+    @abstractmethod
+    def close_now(self) -> None:
+        """As `close`, where no event loop runs and no write waits."""
 
 
 def open_database(url: str) -> Database:
@@ -79,23 +104,17 @@ def open_database(url: str) -> Database:
 
     Args:
         url: ``sqlite:///PATH``, ``sqlite://`` for one in memory, or ``postgresql://…``.
+
+    Raises:
+        InvalidInput: The address is of another kind of database.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
-        return Database(engine)
-    return Database(create_engine(parsed.set(drivername="postgresql+psycopg"), isolation_level="READ COMMITTED"))
+        from keelbill.db.sqlite import SqliteDatabase
 
+        return SqliteDatabase(parsed)
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        from keelbill.db.postgres import PostgresDatabase
 
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-        connection.cursor().execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return PostgresDatabase(parsed)
+    raise InvalidInput("database_url", parsed.get_backend_name() + "://…", "sqlite:///PATH or postgresql://…")
