@@ -1,0 +1,207 @@
+"""The asynchronous client, method for method the same as the blocking one. Knows no service's fields."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+import anyio
+import httpx
+
+from keelbill.client import accounts, repeat, services, streaming, wire
+from keelbill.client._methods import looks_like
+from keelbill.client.errors import KeelbillError
+from keelbill.client.events import Done, Event, EventReader, Finished
+from keelbill.client.retries import Retries
+from keelbill.client.target import find_target, stub
+from keelbill.client.wire import Exchange, Reply, Request
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _method(service: Callable[P, Exchange[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(service(*args, **kwargs))
+
+    return looks_like(service, method)
+
+
+class AsyncClient:
+    """A server that makes pictures.
+
+    Args:
+        key: API key; nothing means ``KEELBILL_API_KEY``, else ``STABILITY_API_KEY``.
+        base_url: Address of the server; nothing means ``KEELBILL_BASE_URL``, else ``STABILITY_API_HOST``, else
+            ``STABILITY_HOST``, else this machine's port 8000.
+        timeout_s: Seconds that one call may take, with all its tries and waits. Connecting takes at most 10 of them.
+        retries: How often a try is repeated; only such failures are that cannot charge twice.
+        check_key: Whether a mistyped key is found before it is sent.
+
+    Raises:
+        AuthenticationError: There is no key, or it has a typo.
+        BadRequestError: The address is not one.
+
+    A client belongs to one event loop, of asyncio or trio. Close it, or use it in an ``async with`` statement.
+    """
+
+    def __init__(
+        self,
+        key: str | None = None,
+        base_url: str | None = None,
+        *,
+        timeout_s: float = 180.0,
+        retries: Retries | None = None,
+        check_key: bool = True,
+    ) -> None:
+        self._target = find_target(key, base_url, check_key=check_key)
+        self._timeout_s = timeout_s
+        self._retries = retries or Retries()
+        self._http = httpx.AsyncClient(base_url=self._target.base_url, trust_env=wire.uses_environment(self._target))
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({stub(self._target.key)!r}, {self._target.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server."""
+        return self._target.base_url
+
+    generate = _method(services.generate)
+    ultra = _method(services.ultra)
+    core = _method(services.core)
+    inpaint = _method(services.inpaint)
+    erase = _method(services.erase)
+    outpaint = _method(services.outpaint)
+    upscale_fast = _method(services.upscale_fast)
+    upscale_conservative = _method(services.upscale_conservative)
+    upscale_creative = _method(services.upscale_creative)
+    result = _method(services.result)
+    repeat = _method(repeat.repeat)
+    balance = _method(accounts.balance)
+    account = _method(accounts.account)
+    engines = _method(accounts.engines)
+
+    async def stream(
+        self,
+        prompt: str,
+        *,
+        model: services.Model | str = "sd3.5-large",
+        aspect_ratio: services.Ratio | None = None,
+        seed: int | None = None,
+        negative_prompt: str | None = None,
+        cfg_scale: float | None = None,
+        style_preset: services.StylePreset | None = None,
+        output_format: services.OutputFormat | None = None,
+        previews: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """Make a picture and tell what happens; the last event is `Done` with the picture. Keelbill servers only.
+
+        Leaving the loop early cancels the job, which is then not charged; `contextlib.aclosing` makes that prompt.
+        `previews` asks for small pictures on the way; the other arguments are those of `generate`. Between two signs of
+        life may pass `timeout_s` seconds.
+
+        Raises:
+            NotFoundError: The server has no such interface.
+            KeelbillError: The job failed.
+        """
+        request = streaming.submission(
+            prompt,
+            model=model,
+            aspect_ratio=aspect_ratio,
+            seed=seed,
+            negative_prompt=negative_prompt,
+            cfg_scale=cfg_scale,
+            style_preset=style_preset,
+            output_format=output_format,
+            previews=previews,
+        )
+        job_id, reader = await self.run(streaming.submit(request)), EventReader()
+        try:
+            async with aclosing(self._events(job_id, reader)) as events:
+                async for event in events:
+                    if isinstance(event, Finished):
+                        yield Done(await self.run(streaming.fetch(job_id, request)))
+                        return
+                    yield event
+        finally:
+            if not reader.is_over:
+                await self._cancel(job_id)
+
+    async def run(self, exchange: Exchange[T]) -> T:
+        """Drive a service to its result: send each request that it yields and hand it the reply."""
+        try:
+            request = next(exchange)
+            while True:
+                if request.wait_s:
+                    await anyio.sleep(request.wait_s)
+                request = exchange.send(await self._ask(request))
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    async def _ask(self, request: Request) -> Reply:
+        deadline_s = time.monotonic() + self._timeout_s
+        return await self._retries.asynchronous(self._timeout_s)(
+            self._try, request, wire.new_idempotency_key(), deadline_s
+        )
+
+    async def _try(self, request: Request, idempotency_key: str, deadline_s: float) -> Reply:
+        try:
+            async with self._http.stream(
+                **self._arguments(request, idempotency_key, deadline_s - time.monotonic())
+            ) as response:
+                answer = wire.Answer(response, request, self._target, self._timeout_s)
+                async for chunk in response.aiter_bytes():
+                    answer.take(chunk, deadline_s - time.monotonic())
+                return answer.reply()
+        except httpx.HTTPError as error:
+            raise wire.failure_of(error, request, self._target, self._timeout_s) from error
+
+    def _arguments(self, request: Request, idempotency_key: str, left_s: float) -> dict[str, Any]:
+        if left_s <= 0:
+            raise wire.too_late(self._timeout_s, request, self._target)
+        return wire.arguments_of(request, self._target, idempotency_key, left_s)
+
+    async def _events(self, job_id: str, reader: EventReader) -> AsyncGenerator[Event | Finished, None]:
+        """Read a job's events; a connection that breaks is made again, from the event after the last one."""
+        failures = 0
+        while True:
+            request = streaming.watch(job_id, reader.last_id)
+            try:
+                async with self._http.stream(**self._arguments(request, "", self._timeout_s)) as response:
+                    if not response.is_success:
+                        raise wire.refused(response, await response.aread(), request, self._target)
+                    async for chunk in response.aiter_bytes():
+                        for event in reader.feed(chunk):
+                            failures = 0
+                            yield event
+                error: httpx.HTTPError = httpx.RemoteProtocolError("the stream ended before the job")
+            except httpx.HTTPError as broken:
+                error = broken
+            failures += 1
+            if failures >= self._retries.attempts:
+                raise wire.failure_of(error, request, self._target, self._timeout_s) from error
+            reader.reconnect()
+            await anyio.sleep(self._retries.pause_s(failures))
+
+    async def _cancel(self, job_id: str) -> None:
+        try:
+            with anyio.move_on_after(wire.CONNECT_S, shield=True):
+                await self.run(streaming.cancel(job_id))
+        except KeelbillError:
+            return  # the server voids it by itself when nobody watches and its deadline passes
