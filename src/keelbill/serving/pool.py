@@ -13,11 +13,14 @@ OnEvent = Callable[[str, int, Event], None]
 OnLost = Callable[[str, Mapping[str, int], str], None]
 """Receives a lost worker's name, its jobs with their epochs, and the reason; called on the event loop."""
 
+OnCapacity = Callable[[], None]
+"""Called on the event loop when a worker can take more than before, other than by finishing a job."""
+
 
 class WorkerPool(Protocol):
     """Workers somewhere: child processes, a cluster's actors, or a script. Only the gateway talks to it."""
 
-    async def start(self, on_event: OnEvent, on_lost: OnLost) -> None:
+    async def start(self, on_event: OnEvent, on_lost: OnLost, on_capacity: OnCapacity) -> None:
         """Bring the workers up; returns when at least one takes jobs or the first load has begun."""
         ...
 
@@ -26,11 +29,17 @@ class WorkerPool(Protocol):
         ...
 
     def run(self, worker: str, job: JobSpec) -> None:
-        """Hand a claimed job to a worker that has a free slot."""
+        """Hand a claimed job to a worker that has a free slot.
+
+        If the worker is gone meanwhile, the job is lost with it: `OnLost` is called.
+        """
         ...
 
     def cancel(self, job_id: str, reason: str) -> None:
-        """Ask for a running job to end at its next step; what is not running is passed over."""
+        """Ask for a running job to end at its next step; what is not running is passed over.
+
+        A worker that does not comply within 10 seconds is ended, and its jobs are lost.
+        """
         ...
 
     def acknowledge(self, job_id: str, epoch: int) -> None:
@@ -43,7 +52,11 @@ class WorkerPool(Protocol):
 
 
 class JobBook(Protocol):
-    """Whoever keeps jobs durably. Every method is one transaction; the gateway calls it and never a database."""
+    """Whoever keeps jobs durably. Every method is one transaction; the gateway calls it and never a database.
+
+    Every method may raise `Unavailable` when the database is away; the gateway then tries again. `succeed` raises
+    `DiskFull` or `OSError` when the picture cannot be stored; the gateway then lets the job fail.
+    """
 
     async def claim(self, job_id: str, worker: str, lease_s: float) -> int | None:
         """Mark a queued job as running and return its new epoch, or nothing if nobody wants it any more."""
@@ -58,11 +71,11 @@ class JobBook(Protocol):
         ...
 
     async def fail(self, job_id: str, epoch: int, failure: Failed) -> bool:
-        """End the job without a picture and release its price; false if the epoch is stale."""
+        """End a waiting or running job without a picture and release its price; false if the epoch is stale."""
         ...
 
     async def cancelled(self, job_id: str, epoch: int, reason: str) -> bool:
-        """End a running job that was cancelled and release its price; false if the epoch is stale."""
+        """End a job that was cancelled while it waited or ran and release its price; false if the epoch is stale."""
         ...
 
     async def requeue(self, job_id: str, epoch: int, reason: str) -> int | None:

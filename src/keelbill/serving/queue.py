@@ -71,6 +71,7 @@ class FairQueue:
         self._front: deque[_Waiting] = deque()
         self._waiting: dict[str, _Waiting] = {}
         self._per_org: Counter[str] = Counter()
+        self._per_org_ms: dict[str, float] = {}
         self._total_ms = 0.0
         self._arrivals = 0
 
@@ -123,6 +124,7 @@ class FairQueue:
         waiting = _Waiting(job, (-job.priority, self._arrivals))
         self._waiting[job.job_id] = waiting
         self._per_org[job.org_id] += 1
+        self._per_org_ms[job.org_id] = self._per_org_ms.get(job.org_id, 0.0) + waiting.cost_ms
         self._total_ms += waiting.cost_ms
         return waiting
 
@@ -175,8 +177,9 @@ class FairQueue:
         del self._waiting[job.job_id]
         self._total_ms -= waiting.cost_ms
         self._per_org[job.org_id] -= 1
+        self._per_org_ms[job.org_id] -= waiting.cost_ms
         if not self._per_org[job.org_id]:
-            del self._per_org[job.org_id]
+            del self._per_org[job.org_id], self._per_org_ms[job.org_id]
         return job
 
     def _turn(self) -> tuple[str, _Account]:
@@ -210,6 +213,20 @@ class FairQueue:
         return None
 
     # ------------------------------------------------------------ looking ahead
+
+    def ahead_ms(self, org_id: str, *, weight: int = 1) -> float:
+        """Estimate the worker milliseconds before a new job of an account.
+
+        Its own jobs all come first; of each other account, what its weight buys in the same rounds.
+        """
+        mine_ms = self._per_org_ms.get(org_id, 0.0)
+        rounds = (mine_ms / (self.quantum_ms * weight)) + 1
+        others_ms = sum(
+            min(self._per_org_ms.get(other, 0.0), rounds * self.quantum_ms * account.weight)
+            for other, account in self._ring.items()
+            if other != org_id
+        )
+        return mine_ms + others_ms + sum(waiting.cost_ms for waiting in self._front if waiting.job.org_id != org_id)
 
     def order(self) -> list[JobSpec]:
         """Return all waiting jobs in the order in which they would be taken if nothing else came."""

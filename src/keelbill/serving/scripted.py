@@ -34,7 +34,7 @@ from keelbill.serving.messages import (
     Succeeded,
     WorkerInfo,
 )
-from keelbill.serving.pool import OnEvent, OnLost
+from keelbill.serving.pool import OnCapacity, OnEvent, OnLost
 
 MODEL: Final = "scripted"
 MODEL_HASH: Final = sha256(MODEL.encode()).hexdigest()
@@ -121,12 +121,13 @@ class ScriptedPool:
         self._restarts: set[asyncio.Task[None]] = set()
         self._on_event: OnEvent | None = None
         self._on_lost: OnLost | None = None
+        self._on_capacity: OnCapacity = lambda: None
 
     # ------------------------------------------------------------ the pool
 
-    async def start(self, on_event: OnEvent, on_lost: OnLost) -> None:
+    async def start(self, on_event: OnEvent, on_lost: OnLost, on_capacity: OnCapacity = lambda: None) -> None:
         """Note whom to tell."""
-        self._on_event, self._on_lost = on_event, on_lost
+        self._on_event, self._on_lost, self._on_capacity = on_event, on_lost, on_capacity
 
     async def stop(self) -> None:
         """End every worker; what runs ends without a word."""
@@ -142,6 +143,10 @@ class ScriptedPool:
     def run(self, worker: str, job: JobSpec) -> None:
         """Begin a job."""
         at = self._workers[worker]
+        if not at.ready:
+            if self._on_lost:
+                self._on_lost(worker, {job.job_id: job.epoch}, "killed")
+            return
         run = _Run(job)
         at.jobs[job.job_id] = run
         self.started.append(job.job_id)
@@ -193,6 +198,7 @@ class ScriptedPool:
     async def _restart(self, worker: _Worker) -> None:
         await asyncio.sleep(self.restart_s)
         worker.ready = True
+        self._on_capacity()
 
     def _say(self, worker: _Worker, run: _Run, event: Event) -> None:
         if worker.jobs.get(run.job.job_id) is run and self._on_event:
