@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -81,8 +82,8 @@ class EventReader:
     _kind: str = ""
     _data: list[str] = field(default_factory=list)
 
-    def feed(self, chunk: bytes) -> list[Event | Finished]:
-        """Take in some bytes and return the events that they complete.
+    def feed(self, chunk: bytes) -> Iterator[Event | Finished]:
+        """Take in some bytes and yield the events that they complete, each before the next one is looked at.
 
         Raises:
             KeelbillError: The job failed, or the stream is none.
@@ -90,12 +91,10 @@ class EventReader:
         *lines, self._rest = (self._rest + chunk).replace(b"\r\n", b"\n").split(b"\n")
         if len(self._rest) > MAX_EVENT_BYTES:
             raise UnexpectedAnswerError(f"An event is longer than {MAX_EVENT_BYTES:,} bytes.")
-        events: list[Event | Finished] = []
         for line in lines:
             found = self._line(line.decode("utf-8", "replace").rstrip("\r"))
             if found is not None:
-                events.append(found)
-        return events
+                yield found
 
     def reconnect(self) -> None:
         """Forget a half-read event of a connection that broke."""
