@@ -1,0 +1,1 @@
+"""The image routes that clients of OpenAI's API expect."""

@@ -1,0 +1,1 @@
+"""The REST surface that clients of the Stability AI developer platform expect: v2beta and v1."""

@@ -1,0 +1,85 @@
+"""The published model names, what they cost and which installed model stands for each. Knows no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+DEFAULT_MODEL = "sd3.5-large"
+
+
+@dataclass(frozen=True)
+class PublicModel:
+    """A model by the name that clients send; its price is the price list's item of the same name.
+
+    Attributes:
+        name: What clients send.
+        runs: The published model behind the name.
+        cfg: Guidance scale that the published model is used with by default.
+        steps: Steps of a distilled model, or nothing for the model's own number.
+        title: For lists.
+    """
+
+    name: str
+    runs: str
+    cfg: float
+    steps: int | None = None
+    title: str = ""
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it paints in few steps without guidance."""
+        return self.steps is not None
+
+
+PUBLIC_MODELS: dict[str, PublicModel] = {
+    model.name: model
+    for model in (
+        PublicModel("sd3.5-large", "sd3.5-large", 4, title="Stable Diffusion 3.5 Large"),
+        PublicModel("sd3.5-large-turbo", "sd3.5-large-turbo", 1, 4, "Stable Diffusion 3.5 Large Turbo"),
+        PublicModel("sd3.5-medium", "sd3.5-medium", 4, title="Stable Diffusion 3.5 Medium"),
+        PublicModel("sd3.5-flash", "sd3.5-flash", 1, 4, "Stable Diffusion 3.5 Flash"),
+        PublicModel("sd3-large", "sd3.5-large", 4, title="Stable Diffusion 3 Large"),
+        PublicModel("sd3", "sd3.5-large", 4, title="Stable Diffusion 3"),
+        PublicModel("sd3-large-turbo", "sd3.5-large-turbo", 1, 4, "Stable Diffusion 3 Large Turbo"),
+        PublicModel("sd3-turbo", "sd3.5-large-turbo", 1, 4, "Stable Diffusion 3 Turbo"),
+        PublicModel("sd3-medium", "sd3.5-medium", 4, title="Stable Diffusion 3 Medium"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The installed model that runs a request and how.
+
+    Attributes:
+        model: Its name, "" for the server's default.
+        steps: Or nothing for the model's own number.
+        cfg: Or nothing for the model's own scale.
+    """
+
+    model: str = ""
+    steps: int | None = None
+    cfg: float | None = None
+
+
+def engine_for(public: PublicModel, *, installed: Collection[str], default: str) -> Engine:
+    """Choose the installed model that stands for a published name.
+
+    The published model itself comes first; a distilled name then takes the distilled form of the server's default
+    model; everything else runs on the server's default model with that model's own steps and guidance, for which
+    the published numbers would be wrong.
+
+    Args:
+        public: What the client asked for.
+        installed: Names of installed models.
+        default: Name of the server's default model.
+    """
+    for name in (public.name, public.runs):
+        if name in installed:
+            return Engine(name, public.steps, public.cfg)
+    if public.is_distilled:
+        for suffix in ("turbo", "flash"):
+            if f"{default}-{suffix}" in installed:
+                return Engine(f"{default}-{suffix}", public.steps, public.cfg)
+    return Engine()
