@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from keelbill.core.settings import read_settings
 if TYPE_CHECKING:
     from keelbill.train.programme import Folders
 
-STAGE_NAMES = ("autoencoder", "transformer", "export")
+STAGE_NAMES = ("autoencoder", "transformer", "export", "upscaler", "turbo", "judge")
+USUAL_STAGES = STAGE_NAMES[:3]
+QUICK_QUESTIONS = 10
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -62,7 +65,12 @@ def sprites() -> None:
     "--budget", default="25m", show_default=True, help="Time of the training stages together, restarts counted."
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Checkpoints and model.")
-@click.option("--stage", type=click.Choice(STAGE_NAMES), multiple=True, help="Only this stage; may be repeated.")
+@click.option(
+    "--stage",
+    type=click.Choice(STAGE_NAMES),
+    multiple=True,
+    help="Only this stage; may be repeated. The last three are run only when named, each with the whole budget.",
+)
 @click.option(
     "--photographs",
     type=click.Path(path_type=Path),
@@ -74,14 +82,14 @@ def embedded(budget: str, out: Path, stage: tuple[str, ...], photographs: Path |
     folders = _folders(out, photographs)
     from keelbill.train.programme import train_embedded
 
-    model = train_embedded(folders, budget_s=budget_s, log=click.echo, stages=stage or STAGE_NAMES)
+    model = train_embedded(folders, budget_s=budget_s, log=click.echo, stages=stage or USUAL_STAGES)
     if model is not None:
         click.echo(f'Wrote the model {model}; try: keelbill generate "a red car" --model {model}')
 
 
 @command.command("evaluate")
 @click.option("--model", "name", default="keelbill-mini", show_default=True, help="Name or folder of the model.")
-@click.option("--quick", is_flag=True, help="Eight prompts with one seed each instead of forty with two.")
+@click.option("--quick", is_flag=True, help="A sheet of eight prompts, and ten prompts of each category.")
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -89,12 +97,32 @@ def embedded(budget: str, out: Path, stage: tuple[str, ...], photographs: Path |
     show_default=True,
     help="Where the contact sheet goes.",
 )
-def evaluation(name: str, quick: bool, sheet: Path) -> None:
-    """Make fixed prompts, write a contact sheet and print what can be measured."""
+@click.option("--metrics", type=click.Path(path_type=Path, dir_okay=False), help="JSON file that receives the figures.")
+def evaluation(name: str, quick: bool, sheet: Path, metrics: Path | None) -> None:
+    """Make fixed prompts, write a contact sheet and let the judge compare pictures with what was asked."""
     from keelbill.cli import _pictures
-    from keelbill.train.evaluate import evaluate
+    from keelbill.models import embedded_folder
+    from keelbill.train.evaluate import evaluate, score, write_metrics
+    from keelbill.train.judge import load_judge
+    from keelbill.train.programme import SUITE_FILE
+    from keelbill.train.suite import NOT_TAUGHT, load_suite
 
-    result = evaluate(_pictures.load(name), sheet, seeds=1 if quick else 2, prompts=8 if quick else 40)
+    model = _pictures.load(name)
+    result = evaluate(model, sheet, seeds=1 if quick else 2, prompts=8 if quick else 40)
     click.echo(f"{result.pictures} pictures on {sheet}, {result.seconds:.2f} s each (median)")
-    click.echo(f"background as asked: {result.backgrounds:.0%}")
-    click.echo("Whether the thing is right is for you to see on the sheet.")
+    click.echo(f"background as asked, by its colour: {result.backgrounds:.0%}")
+    folder = embedded_folder("keelbill-judge")
+    judge = load_judge(folder)
+    suite = load_suite(folder / SUITE_FILE)
+    if quick:
+        asked = Counter[str]()
+        suite = [q for q in suite if asked.update([q.category]) or asked[q.category] <= QUICK_QUESTIONS]
+    scores = score(model, judge, suite)
+    click.echo("everything right, by the judge (it is lenient with soft pictures: look at the sheet):")
+    for category, share in scores.right.items():
+        click.echo(f"  {category:16} {share:4.0%}")
+    for category in NOT_TAUGHT:
+        click.echo(f"  {category:16} not taught")
+    click.echo(f"difference between seeds, of that between prompts: {scores.diversity:.0%}")
+    if metrics:
+        write_metrics(metrics, result, scores)

@@ -1,12 +1,14 @@
-"""Looks at what a model makes of fixed prompts: a contact sheet, and the share of backgrounds that are as asked.
+"""Measures what a model makes of prompts: a contact sheet for the eye, and a judge's verdict by category.
 
-Whether the thing itself is right is for a person to say, from the sheet.
+The judge is a network that learned from renders alone. It is lenient with soft pictures, so the sheet is always looked
+at as well.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from numpy.typing import NDArray
 from keelbill.engine.model import Model
 from keelbill.engine.pipeline import GenerationRequest, Pipeline
 from keelbill.train.backgrounds import BACKGROUND_COLOURS
+from keelbill.train.judge import Judge
 from keelbill.train.sheets import contact_sheet
+from keelbill.train.suite import Question
 
 PROMPTS: tuple[tuple[str, str], ...] = (
     ("a strawberry on a light blue background", "light blue"),
@@ -115,6 +119,70 @@ def evaluate(model: Model, sheet: Path, *, seeds: int = 2, prompts: int = len(PR
     return Evaluation(len(pictures), float(np.mean(right)), float(np.median(seconds)))
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What the judge says of a suite of prompts.
+
+    Attributes:
+        right: Share of pictures with everything right, by category.
+        pictures: How many pictures were judged.
+        diversity: Mean distance between the judge's features of pictures of one prompt with different seeds, as a
+            share of the same distance between pictures of different prompts.
+        seconds: Median seconds of a picture.
+    """
+
+    right: dict[str, float]
+    pictures: int
+    diversity: float
+    seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return {
+            "all_right": {name: round(share, 3) for name, share in self.right.items()},
+            "pictures": self.pictures,
+            "diversity": round(self.diversity, 3),
+            "median_seconds": round(self.seconds, 2),
+        }
+
+
+def score(model: Model, judge: Judge, suite: Sequence[Question], *, seeds: int = 1, spread: int = 4) -> Scores:
+    """Make a picture of every prompt and let the judge compare it with what was asked.
+
+    Args:
+        model: The model.
+        judge: Knows the model's things.
+        suite: Prompts with right answers.
+        seeds: Pictures of each prompt.
+        spread: Prompts of which eight pictures are made to measure diversity.
+    """
+    pipeline = Pipeline(model)
+    hits: dict[str, list[bool]] = {}
+    seconds: list[float] = []
+    for question in suite:
+        for seed in range(1, seeds + 1):
+            begin = time.perf_counter()
+            pixels = pipeline.picture(GenerationRequest(question.prompt, seed=seed))
+            seconds.append(time.perf_counter() - begin)
+            answer = judge.judge(pixels[None])[0]
+            is_right = all(answer[name] == value for name, value in question.expected.items())
+            hits.setdefault(question.category, []).append(is_right)
+    right = {name: float(np.mean(values)) for name, values in hits.items()}
+    prompts = [question.prompt for question in suite[:: max(1, len(suite) // spread)]][:spread]
+    return Scores(right, len(seconds), _diversity(pipeline, judge, prompts), float(np.median(seconds)))
+
+
+def _diversity(pipeline: Pipeline, judge: Judge, prompts: Sequence[str], seeds: int = 8) -> float:
+    rows = []
+    for prompt in prompts:
+        pixels = [pipeline.picture(GenerationRequest(prompt, seed=seed)) for seed in range(1, seeds + 1)]
+        with torch.inference_mode():
+            rows.append(judge.features(torch.stack(pixels)))
+    within = float(torch.stack([torch.pdist(row).mean() for row in rows]).mean())
+    between = float(torch.cdist(rows[0], torch.cat(rows[1:])).mean()) if len(rows) > 1 else within
+    return within / max(between, 1e-9)
+
+
 def nearest_background(picture: NDArray[np.uint8]) -> str:
     """Name the background colour that is nearest to the median of the picture's upper corners.
 
@@ -127,8 +195,11 @@ def nearest_background(picture: NDArray[np.uint8]) -> str:
     return min(BACKGROUND_COLOURS, key=lambda name: float(np.abs(colour - BACKGROUND_COLOURS[name].rgb).sum()))
 
 
-def write_metrics(path: Path, evaluation: Evaluation) -> None:
-    """Add an evaluation to a model folder's ``metrics.json``."""
+def write_metrics(path: Path, evaluation: Evaluation | None = None, scores: Scores | None = None) -> None:
+    """Add what was measured to a ``metrics.json``."""
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    facts["evaluation"] = evaluation.facts()
+    if evaluation:
+        facts["evaluation"] = evaluation.facts()
+    if scores:
+        facts["judge"] = scores.facts()
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

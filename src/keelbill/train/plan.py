@@ -11,6 +11,7 @@ from pathlib import Path
 from keelbill.core.errors import InvalidInput
 from keelbill.engine.config import MMDiTConfig
 from keelbill.train.data import SpriteInfo
+from keelbill.train.landscapes import PLACES
 from keelbill.train.scenes import Catalogue, Mix, Scene, sample_scene
 
 PLAN_FILE = "plan.json"
@@ -35,6 +36,10 @@ THINGS: tuple[str, ...] = tuple(" ".join(name.split()) for name in _FIRST.split(
 """Things that most people ask for first, and few enough to be learned on a plain processor."""
 
 
+def _usual_backgrounds() -> dict[str, float]:
+    return {"plain": 0.5, "studio": 0.3, **dict.fromkeys(PLACES, 0.2 / len(PLACES))}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one model learns.
@@ -43,6 +48,8 @@ class Plan:
         things: Names of things; those that the sprite pack lacks are left out.
         backgrounds: Kinds of background with their shares.
         recoloured: Share of things that get another colour.
+        material: Share of things of a material, if the sprite pack holds any.
+        made_of: Share of things built of small ones, if the sprite pack holds any.
         side: Of the training pictures in pixels, a multiple of 16.
         depth: Blocks of the transformer.
         width: Of the transformer, a multiple of 64.
@@ -53,8 +60,10 @@ class Plan:
     """
 
     things: tuple[str, ...] = THINGS
-    backgrounds: dict[str, float] = field(default_factory=lambda: {"plain": 0.65, "studio": 0.35})
+    backgrounds: dict[str, float] = field(default_factory=_usual_backgrounds)
     recoloured: float = 0.35
+    material: float = 0.05
+    made_of: float = 0.15
     side: int = 128
     depth: int = 6
     width: int = 192
@@ -66,7 +75,13 @@ class Plan:
     @property
     def mix(self) -> Mix:
         """How often the grammar of scenes takes each of its choices: always one thing."""
-        return Mix(layouts={"single": 1.0}, backgrounds=self.backgrounds, recoloured=self.recoloured)
+        return Mix(
+            layouts={"single": 1.0},
+            backgrounds=self.backgrounds,
+            recoloured=self.recoloured,
+            material=self.material,
+            made_of=self.made_of,
+        )
 
     def network(self, context_dim: int, pooled_dim: int) -> MMDiTConfig:
         """Return the sizes of the transformer."""
