@@ -120,7 +120,9 @@ def render(error: AppError, path: str, request_id: str) -> Rendered:
     family = family_of(path)
     status, name = status_and_name(error, family)
     problems = [problem for problem in error.problems if problem] or [name.replace("_", " ")]
-    if error.hint:
+    if error.hint and status == 401:
+        problems.append(error.hint)  # clients compare the first entry
+    elif error.hint:
         problems[-1] = f"{problems[-1]} {error.hint}"
     body: dict[str, object]
     if family == "openai":

@@ -1,0 +1,121 @@
+"""Builds the web application around a platform: routes, envelope, error handlers. Knows no service's rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from keelbill import __version__
+from keelbill.api import health
+from keelbill.api.envelope import Envelope, no_route, refusal
+from keelbill.api.visits import visit_of
+from keelbill.core.errors import AppError, InvalidRequest
+
+if TYPE_CHECKING:
+    from keelbill.api.platform import Platform
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def create_app(platform: Platform) -> FastAPI:
+    """Return the application; its lifespan starts and stops the platform."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await platform.start()
+        try:
+            yield
+        finally:
+            await platform.stop()
+
+    app = FastAPI(
+        title="Keelbill",
+        version=__version__,
+        summary="Stable Diffusion 3 as a platform that anyone can run",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.platform = platform
+    app.add_middleware(Envelope, platform=platform)
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    include_routes(app, platform)
+    _describe_credentials(app)
+    return app
+
+
+def include_routes(app: FastAPI, platform: Platform) -> None:
+    """Add the routes of every front door."""
+    from keelbill.api.openai import routes as openai
+    from keelbill.api.stability import routes, v1
+
+    app.include_router(health.router(platform))
+    app.include_router(routes.router(platform))
+    app.include_router(v1.router(platform))
+    app.include_router(openai.router(platform))
+
+
+def _describe_credentials(app: FastAPI) -> None:
+    from keelbill.api.stability.documentation import SECURITY_SCHEMES
+
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to add to the document
+
+
+def _answer(request: Request, error: AppError) -> Response:
+    rendered = refusal(request.scope, visit_of(request), error)
+    response = Response(rendered.body, rendered.status)
+    response.raw_headers = rendered.headers
+    return response
+
+
+async def _app_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, AppError):
+        raise TypeError("this handler renders errors of our own tree") from error
+    return _answer(request, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError("this handler renders errors of the request's form") from error
+    return _answer(request, InvalidRequest(*map(_problem, error.errors())))
+
+
+def _problem(found: dict[str, Any]) -> str:
+    place = [str(part) for part in found["loc"] if part not in ("body", "query", "path", "header")]
+    missing = found["type"] == "missing"
+    return f"{'.'.join(place) or 'body'}: {'required' if missing else found['msg'].lower()}"
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError("this handler renders errors of the router") from error
+    allow = ", ".join(_methods_at(request)) if error.status_code == 405 else ""
+    return _answer(request, no_route(request.scope, error.status_code, allow))
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return every method that some route offers at the path; the router names only those of one route."""
+    offered = []
+    for method in METHODS:
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+            offered.append(method)
+    return offered

@@ -1,0 +1,256 @@
+"""The composition root: makes every part of the server, joins them, starts and stops them. Knows no routes.
+
+Only this module knows which part needs which. It imports nothing heavy: networks live in worker processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from keelbill.api.background import Repeater
+from keelbill.api.flood import Flood
+from keelbill.api.ratelimit import RateLimiter
+from keelbill.api.stability.catalogue import PUBLIC_MODELS
+from keelbill.core.clock import Clock, SystemClock
+from keelbill.core.settings import Settings
+from keelbill.core.types import micro
+from keelbill.db.base import Database, open_database
+from keelbill.gallery.service import Gallery
+from keelbill.identity.secret import load_secret
+from keelbill.imaging.sandbox import DecodeService
+from keelbill.jobs.book import Book, Parts
+from keelbill.jobs.janitor import Janitor
+from keelbill.jobs.service import Jobs
+from keelbill.ledger.prices import PriceList
+from keelbill.ledger.service import Ledger
+from keelbill.serving.admission import Limits
+from keelbill.serving.gateway import Gateway
+from keelbill.serving.pool import WorkerPool
+from keelbill.storage.blobs import BlobStore
+from keelbill.telemetry.metrics import Metrics
+from keelbill.usage.service import Usage
+from keelbill.webhooks.caller import Caller
+from keelbill.webhooks.courier import Courier
+from keelbill.webhooks.service import Webhooks
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from keelbill.identity.accounts import Accounts
+    from keelbill.identity.authenticate import Authenticator
+    from keelbill.identity.service import Keys
+    from keelbill.identity.wiring import Identity
+    from keelbill.moderation.service import Moderation
+
+IDENTITY_SWEEP_S = 300.0
+BOOKS_EVERY_S = 86_400.0
+LAG_EVERY_S = 1.0
+STRANGERS_LIMIT = 60
+STRANGERS_WINDOW_S = 10.0
+"""Requests without a valid credential that an address may make in this window."""
+
+
+@dataclass
+class Platform:
+    """Every part of a running server.
+
+    Attributes:
+        settings: What the operator chose.
+        clock: The time.
+        telemetry: The metrics.
+        db: The database.
+        blobs: Pictures as files.
+        ledger: Credits.
+        identity: People, organisations, keys and sessions.
+        gallery: Finished pictures.
+        usage: Totals.
+        webhooks: Addresses that users want called.
+        courier: Who calls them.
+        book: The jobs' durable half.
+        gateway: The queue before the workers.
+        jobs: The jobs as front doors see them.
+        janitor: Takes up what an earlier process left.
+        moderation: The rules for prompts.
+        decoder: Opens uploaded pictures safely.
+        limiter: Requests of accounts.
+        strangers: Requests without a valid credential.
+        flood: Credentials that are over their limit right now.
+        is_started: Whether everything runs.
+        is_draining: Whether the server is on its way out.
+    """
+
+    settings: Settings
+    clock: Clock
+    telemetry: Metrics
+    db: Database
+    blobs: BlobStore
+    ledger: Ledger
+    identity: Identity
+    gallery: Gallery
+    usage: Usage
+    webhooks: Webhooks
+    courier: Courier
+    book: Book
+    gateway: Gateway
+    jobs: Jobs
+    janitor: Janitor
+    moderation: Moderation
+    decoder: DecodeService
+    limiter: RateLimiter
+    strangers: RateLimiter
+    flood: Flood
+    is_started: bool = False
+    is_draining: bool = False
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _repeaters: list[Repeater] = field(default_factory=list)
+    _drained: asyncio.Task[None] | None = None
+
+    @property
+    def accounts(self) -> Accounts:
+        """People and organisations."""
+        return self.identity.accounts
+
+    @property
+    def keys(self) -> Keys:
+        """API keys."""
+        return self.identity.keys
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Turns credentials into principals."""
+        return self.identity.authenticator
+
+    async def start(self) -> None:
+        """Start every part; what an earlier process left is taken up before this returns."""
+        self.blobs.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.db.start()
+        await self.identity.start()
+        await self.decoder.start()
+        await self.gateway.start()
+        await self.janitor.recover()
+        self._tasks = [asyncio.create_task(self.janitor.run(), name="janitor")]
+        if self.webhooks.is_on:
+            self._tasks.append(asyncio.create_task(self.courier.run(), name="courier"))
+        self._repeaters = [
+            Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
+            Repeater("books", BOOKS_EVERY_S, self.check_books),
+        ]
+        for repeater in self._repeaters:
+            repeater.start()
+        self._tasks.append(asyncio.create_task(self._watch_loop(), name="loop lag"))
+        self.is_started = True
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take no more jobs, tell those that wait, and let the running ones finish.
+
+        Args:
+            seconds: For running jobs; the setting's if none is given. 0 in a second call ends the wait of the first.
+        """
+        self.is_draining = True
+        await self.gateway.drain(self.settings.drain_s if seconds is None else seconds)
+
+    async def stop(self) -> None:
+        """Stop every part, in the opposite order."""
+        self.is_draining = True
+        for repeater in self._repeaters:
+            await repeater.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.gateway.stop()
+        await self.decoder.close()
+        await self.identity.close()
+        await self.db.close()
+        self.is_started = False
+
+    async def check_books(self) -> int:
+        """Compare every balance with its movements; return how many differ, which should be none."""
+        mismatches = await self.db.write(self.ledger.check_books)
+        self.telemetry.ledger_mismatch.set(len(mismatches))
+        return len(mismatches)
+
+    async def _watch_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self.telemetry.loop_lag.set(max(loop.time() - due, 0.0))
+
+
+def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock: Clock | None = None) -> Platform:
+    """Make every part and join them; nothing starts yet.
+
+    Args:
+        settings: What the operator chose.
+        pool: The workers; those that the settings ask for if none are given.
+        clock: The time; the machine's if none is given.
+    """
+    from keelbill.identity.wiring import build_identity
+    from keelbill.moderation.service import Moderation
+
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    clock = clock or SystemClock()
+    telemetry = Metrics(frozenset(PUBLIC_MODELS), default_model=settings.model)
+    database = open_database(settings.database)
+    database.on_commit = telemetry.committed
+    blobs = BlobStore(settings.blobs_folder, min_free_bytes=settings.min_free_disk_bytes)
+    ledger = Ledger(clock, PriceList.load(), billing=settings.billing, free_credits=micro(settings.free_credits))
+    usage = Usage(database, clock)
+    webhooks = Webhooks(database, clock, settings)
+    courier = Courier(database, clock, Caller(allow_private=settings.webhook_private_targets))
+    gallery = Gallery(database, blobs, clock)
+    book = Book(Parts(database, blobs, ledger, gallery, usage, webhooks, clock, settings), on_message=courier.wake)
+    limits = Limits(account_jobs=settings.max_account_jobs, queued_jobs=settings.max_queued_jobs)
+    gateway = Gateway(pool or _pool(settings, blobs), book, clock, limits=limits, meter=telemetry)
+    jobs = Jobs(book, gateway)
+    identity = build_identity(
+        database,
+        clock,
+        settings,
+        load_secret(settings.home),
+        on_org_created=lambda connection, org_id: _open_wallet(ledger, connection, org_id),
+        on_verified=lambda connection, org_id, who: _grant(ledger, connection, org_id, who),
+        after_key_revoked=jobs.cancel_of_key,
+    )
+    return Platform(
+        settings=settings,
+        clock=clock,
+        telemetry=telemetry,
+        db=database,
+        blobs=blobs,
+        ledger=ledger,
+        identity=identity,
+        gallery=gallery,
+        usage=usage,
+        webhooks=webhooks,
+        courier=courier,
+        book=book,
+        gateway=gateway,
+        jobs=jobs,
+        janitor=Janitor(book, gateway),
+        moderation=Moderation(database, clock, settings),
+        decoder=DecodeService(),
+        limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
+        strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
+        flood=Flood(clock),
+    )
+
+
+def _open_wallet(ledger: Ledger, connection: Connection, org_id: str) -> None:
+    ledger.open_wallet(connection, org_id)
+
+
+def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> None:
+    ledger.grant_free(connection, org_id, who)
+
+
+def _pool(settings: Settings, blobs: BlobStore) -> WorkerPool:
+    if settings.scripted_engine:
+        from keelbill.serving.scripted import ScriptedPool
+
+        return ScriptedPool(workers=settings.workers, slots=4, read=blobs.read)
+    from keelbill.serving.local import LocalPool
+
+    return LocalPool(settings)
