@@ -13,9 +13,10 @@ import pytest
 
 from keelbill.core.errors import AppError, DownloadFailed, InvalidInput, UnknownModel
 from keelbill.core.settings import Settings
+from keelbill.models import embedded_folder
 from keelbill.storage.catalogue import CATALOGUE
 from keelbill.storage.folders import Place, models_root, weight_files
-from keelbill.storage.hub import EMBEDDED, Finding, Hub, Kind, Origin, locate
+from keelbill.storage.hub import BUILT_IN, EMBEDDED, Finding, Hub, Kind, Origin, locate
 from keelbill.storage.remote import HuggingFace, Listing, RemoteFile
 from support.hubdouble import REVISION, HubDouble, hub_double
 
@@ -34,6 +35,9 @@ def content() -> dict[str, bytes]:
         "tokenizer/../../escape.json": b"{}",
         **files,
     }
+
+
+SHIPPED = [name for name in BUILT_IN if embedded_folder(name).is_dir()]
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ class TestPull:
         with pytest.raises(DownloadFailed, match=f"accept its licence. Sign in at {double.endpoint}/{MAIN}") as caught:
             hub.pull("sd3.5-medium")
         assert "KEELBILL_HF_TOKEN" in str(caught.value)
-        assert [item.name for item in hub.list()] == [EMBEDDED]
+        assert [item.name for item in hub.list()] == SHIPPED
 
     def test_gated_with_token(self, hub: Hub, double: HubDouble) -> None:
         double.gated.add(MAIN)
@@ -142,7 +146,7 @@ class TestPull:
         second = hub.pull("sd3.5-medium", t5="fp8")
         assert len(second.files) == len(first.files) + 3
         assert second.is_there
-        assert [item.name for item in hub.list()] == [EMBEDDED, "sd3.5-medium"]
+        assert [item.name for item in hub.list()] == [*SHIPPED, "sd3.5-medium"]
 
     @pytest.mark.parametrize("name", list(CATALOGUE))
     def test_the_whole_catalogue_can_be_planned(self, name: str, tmp_path: Path) -> None:
@@ -327,7 +331,7 @@ class TestRegistry:
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             offline.add("other", weights)
-        assert [item.name for item in offline.list()] == [EMBEDDED, "mine"]
+        assert [item.name for item in offline.list()] == [*SHIPPED, "mine"]
         assert [path.name for path in offline.home.iterdir()] == ["models.json"]
 
 

@@ -10,16 +10,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from importlib.resources import files as package_files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from keelbill.core.errors import AppError, DownloadFailed, InvalidInput, UnknownModel
 from keelbill.core.settings import Settings
+from keelbill.models import embedded_folder
 from keelbill.storage.catalogue import CATALOGUE, CatalogueEntry, T5Choice, Wanted
 from keelbill.storage.remote import HuggingFace, Listing, Remote, RemoteFile, git_hash_of, sha256_of
 
 EMBEDDED = "keelbill-mini"
+BUILT_IN = (EMBEDDED, "keelbill-mini-turbo")
 EMBEDDED_LICENCE = "Apache-2.0"
 REGISTRY_VERSION = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -128,7 +129,7 @@ class Hub:
 
     def list(self, kind: Kind | None = None) -> tuple[Installed, ...]:
         """Return what is installed, the built-in model first."""
-        installed = (_embedded(), *self._read().values())
+        installed = (*_built_in(), *self._read().values())
         return tuple(item for item in installed if kind in (None, item.kind))
 
     def get(self, name: str, kind: Kind = Kind.MODEL) -> Installed:
@@ -175,7 +176,7 @@ class Hub:
                 "name", name, "1 to 64 small letters, digits, '.', '-' and '_', and start with one of the first"
             )
         known = self._read()
-        if name == EMBEDDED or name in CATALOGUE or name in known:
+        if name in BUILT_IN or name in CATALOGUE or name in known:
             raise InvalidInput("name", name, "one that is not in use", hint="Give another one with --name.")
         if not path.exists():
             raise InvalidInput("path", str(path), "an existing file or folder")
@@ -257,7 +258,7 @@ class Hub:
             UnknownModel: There is none of that name.
             InvalidInput: It is the built-in model.
         """
-        if name == EMBEDDED:
+        if name in BUILT_IN:
             raise InvalidInput("model", name, "one that was pulled or added", hint="It is part of the program.")
         known = self._read()
         if name not in known:
@@ -306,7 +307,10 @@ class Hub:
             ) from error
 
     def _write(self, models: Mapping[str, Installed]) -> None:
-        value = {"version": REGISTRY_VERSION, "models": {n: _json(models[n]) for n in sorted(models) if n != EMBEDDED}}
+        value = {
+            "version": REGISTRY_VERSION,
+            "models": {n: _json(models[n]) for n in sorted(models) if n not in BUILT_IN},
+        }
         self.home.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self.home, prefix=".models-")
         try:
@@ -337,17 +341,17 @@ def locate(name: str, settings: Settings) -> Installed:
     return Hub.from_settings(settings).get(name)
 
 
-def embedded_folder() -> Path:
-    """Return the folder of the built-in model."""
-    return Path(str(package_files("keelbill"))) / "models" / EMBEDDED
-
-
-def _embedded() -> Installed:
-    folder = embedded_folder()
-    files = tuple(StoredFile(path, path.stat().st_size) for path in _weight_files(folder)) if folder.is_dir() else ()
-    return Installed(
-        EMBEDDED, folder, origin=Origin.BUILT_IN, family="small MMDiT", licence=EMBEDDED_LICENCE, files=files
-    )
+def _built_in() -> Iterator[Installed]:
+    """The models of the program; a checkout may lack all but the first."""
+    for name in BUILT_IN:
+        folder = embedded_folder(name)
+        files = (
+            tuple(StoredFile(path, path.stat().st_size) for path in _weight_files(folder)) if folder.is_dir() else ()
+        )
+        if files or name == EMBEDDED:
+            yield Installed(
+                name, folder, origin=Origin.BUILT_IN, family="small MMDiT", licence=EMBEDDED_LICENCE, files=files
+            )
 
 
 def _downloaded(entry: CatalogueEntry, revision: str, path: Path, files: tuple[StoredFile, ...]) -> Installed:
