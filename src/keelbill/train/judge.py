@@ -216,8 +216,9 @@ def train_judge(
     def take_step(fraction: float) -> tuple[float, int]:
         pixels, truth = labelled(scenes, answers, recipe.batch, rng)
         decoded = round(recipe.decoded * recipe.batch)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            pixels[:decoded] = autoencoder.decode(autoencoder.encode(pixels[:decoded])).float().clamp(0, 1)
+        if decoded:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                pixels[:decoded] = autoencoder.decode(autoencoder.encode(pixels[:decoded])).float().clamp(0, 1)
         spoilt = rng.sample(range(recipe.batch), round(recipe.spoilt * recipe.batch))
         pixels[spoilt] = spoil(pixels[spoilt], rng)
         truth[spoilt, 0] = answers.thing.index(NONE)
