@@ -1,1 +1,1 @@
-"""Money: wallets, holds, transfers, prices. The only writer of money tables; knows no jobs and no pictures."""
+"""Credits: who has how many, what is reserved and every movement. Knows neither jobs nor HTTP."""

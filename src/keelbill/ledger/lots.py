@@ -1,0 +1,132 @@
+"""Which credits are spent first: free, then promotional, then paid; the next to expire before others. Knows no jobs.
+
+The lots of a wallet always add up to what it has, and what is held of them to what it holds. The wallet's row is
+locked before its lots are touched, so nobody else moves them meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, bindparam, case, insert, literal, or_, select, update
+
+from keelbill.core.types import Micro
+from keelbill.db.statements import Prepared
+from keelbill.ledger.models import Category, hold_lot, lot
+from keelbill.ledger.schemas import Lot
+
+_FAR = 2**62
+
+ORDER = (
+    case((lot.c.category == Category.FREE, 0), (lot.c.category == Category.PROMO, 1), else_=2),
+    lot.c.priority,
+    case((lot.c.expires_ms.is_(None), literal(_FAR, BigInteger)), else_=lot.c.expires_ms),
+    lot.c.id,
+)
+_amount = bindparam("amount", type_=BigInteger)
+
+FREE_LOTS = Prepared(
+    select(lot.c.id, lot.c.remaining - lot.c.held)
+    .where(
+        lot.c.wallet_id == bindparam("wallet"),
+        lot.c.remaining > 0,
+        lot.c.remaining > lot.c.held,
+        or_(lot.c.expires_ms.is_(None), lot.c.expires_ms > bindparam("now")),
+    )
+    .order_by(*ORDER)
+)
+HOLD_LOT = Prepared(
+    update(lot)
+    .where(lot.c.id == bindparam("lot"), lot.c.remaining - lot.c.held >= _amount)
+    .values(held=lot.c.held + _amount)
+)
+INSERT_HOLD_LOT = Prepared(insert(hold_lot).values(hold_id=bindparam("hold"), lot_id=bindparam("lot"), amount=_amount))
+SPEND_LOTS = Prepared(
+    update(lot)
+    .where(hold_lot.c.hold_id == bindparam("hold"), lot.c.id == hold_lot.c.lot_id)
+    .values(remaining=lot.c.remaining - hold_lot.c.amount, held=lot.c.held - hold_lot.c.amount)
+)
+RELEASE_LOTS = Prepared(
+    update(lot)
+    .where(hold_lot.c.hold_id == bindparam("hold"), lot.c.id == hold_lot.c.lot_id)
+    .values(held=lot.c.held - hold_lot.c.amount)
+)
+
+
+def add(connection: Connection, values: dict[str, object]) -> None:
+    """Put a new lot into a wallet."""
+    connection.execute(insert(lot).values(held=0, **values))
+
+
+def reserve(connection: Connection, wallet_id: int, hold_id: str, amount: int, now_ms: int) -> int:
+    """Reserve credits that have not expired.
+
+    Returns:
+        How many micro-credits were missing; the caller takes everything back if that is not 0.
+    """
+    missing = amount
+    for lot_id, free in FREE_LOTS.rows(connection, wallet=wallet_id, now=now_ms):
+        if missing == 0:
+            break
+        part = min(missing, free)
+        missing -= part * HOLD_LOT.count(connection, lot=lot_id, amount=part)
+        INSERT_HOLD_LOT.count(connection, hold=hold_id, lot=lot_id, amount=part)
+    return missing
+
+
+def spend(connection: Connection, wallet_id: int, amount: int, categories: Sequence[str] = tuple(Category)) -> int:
+    """Take credits that nobody holds out of the lots, whether they expired or not.
+
+    Returns:
+        How many micro-credits were missing.
+    """
+    missing = amount
+    query = select(lot.c.id, (lot.c.remaining - lot.c.held).label("free")).where(
+        lot.c.wallet_id == wallet_id, lot.c.remaining > lot.c.held, lot.c.category.in_(categories)
+    )
+    for row in connection.execute(query.order_by(*ORDER)).all():
+        part = min(missing, row.free)
+        if part:
+            take(connection, row.id, part)
+            missing -= part
+    return missing
+
+
+def take(connection: Connection, lot_id: str, amount: int) -> bool:
+    """Take credits that nobody holds out of one lot; false if it has fewer."""
+    taken = connection.execute(
+        update(lot)
+        .where(lot.c.id == lot_id, lot.c.remaining - lot.c.held >= amount)
+        .values(remaining=lot.c.remaining - amount)
+    )
+    return taken.rowcount == 1
+
+
+def due(connection: Connection, now_ms: int, limit: int) -> list[Any]:
+    """Return expired lots with something left that nobody holds."""
+    query = select(lot.c.id, lot.c.wallet_id).where(
+        lot.c.remaining > 0, lot.c.expires_ms.is_not(None), lot.c.expires_ms <= now_ms, lot.c.remaining > lot.c.held
+    )
+    return list(connection.execute(query.order_by(lot.c.wallet_id, lot.c.id).limit(limit)))
+
+
+def free_of(connection: Connection, lot_id: str) -> int:
+    """Return what nobody holds of a lot, in micro-credits."""
+    return connection.scalar(select(lot.c.remaining - lot.c.held).where(lot.c.id == lot_id)) or 0
+
+
+def free_in(connection: Connection, wallet_id: int, category: str) -> int:
+    """Return what nobody holds of a category in a wallet, in micro-credits."""
+    rows = connection.execute(
+        select(lot.c.remaining - lot.c.held).where(
+            lot.c.wallet_id == wallet_id, lot.c.category == category, lot.c.remaining > lot.c.held
+        )
+    )
+    return sum(row[0] for row in rows)
+
+
+def left(connection: Connection, wallet_id: int) -> list[Lot]:
+    """Return the lots that are not spent, in the order in which they will be."""
+    query = select(lot).where(lot.c.wallet_id == wallet_id, lot.c.remaining > 0).order_by(*ORDER)
+    return [Lot(row.category, Micro(row.remaining), row.expires_ms) for row in connection.execute(query)]

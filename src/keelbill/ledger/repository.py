@@ -1,0 +1,178 @@
+"""Statements on wallets, transfers and holds. Knows no rule of business.
+
+Every change of a sum is an expression with a guard in its WHERE, so that two writers can never both pass a check that
+only one of them should. What runs for every picture is compiled once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, bindparam, case, func, insert, or_, select, update
+
+from keelbill.core.types import Micro
+from keelbill.db.statements import Prepared, insert_absent
+from keelbill.ledger.models import System, hold, transfer, wallet
+from keelbill.ledger.schemas import Balance, Transfer
+
+_amount = bindparam("amount", type_=BigInteger)
+
+RESERVE = Prepared(
+    update(wallet)
+    .where(wallet.c.org_id == bindparam("org"), wallet.c.posted - wallet.c.held >= _amount)
+    .values(held=wallet.c.held + _amount)
+    .returning(wallet.c.id)
+)
+INSERT_HOLD = Prepared(
+    insert(hold).values(
+        id=bindparam("hold"),
+        wallet_id=bindparam("wallet"),
+        amount=_amount,
+        state="held",
+        job_id=bindparam("job"),
+        item=bindparam("item"),
+        api_key_id=bindparam("key"),
+        member_id=bindparam("member"),
+        price_version=bindparam("version"),
+        created_ms=bindparam("now"),
+        expires_ms=bindparam("expires"),
+    ),
+    unless_there=True,
+)
+CAPTURE_HOLD = Prepared(
+    update(hold)
+    .where(hold.c.job_id == bindparam("job"), hold.c.state == "held")
+    .values(state="captured", resolved_ms=bindparam("now"))
+    .returning(hold.c.id, hold.c.wallet_id, hold.c.amount)
+)
+VOID_HOLD = Prepared(
+    update(hold)
+    .where(hold.c.job_id == bindparam("job"), hold.c.state == "held")
+    .values(state="voided", resolved_ms=bindparam("now"), reason=bindparam("reason"))
+    .returning(hold.c.id, hold.c.wallet_id, hold.c.amount)
+)
+SPEND_HELD = Prepared(
+    update(wallet)
+    .where(wallet.c.id == bindparam("wallet"), wallet.c.held >= _amount)
+    .values(posted=wallet.c.posted - _amount, held=wallet.c.held - _amount)
+    .returning(wallet.c.posted - wallet.c.held, wallet.c.recharge_below, wallet.c.org_id)
+)
+RELEASE_HELD = Prepared(
+    update(wallet)
+    .where(wallet.c.id == bindparam("wallet"), wallet.c.held >= _amount)
+    .values(held=wallet.c.held - _amount)
+)
+INSERT_TRANSFER = Prepared(
+    insert(transfer).values(
+        id=bindparam("id"),
+        kind=bindparam("kind"),
+        debit_wallet=bindparam("debit"),
+        credit_wallet=bindparam("credit"),
+        amount=_amount,
+        hold_id=bindparam("hold"),
+        actor_type="system",
+        actor_id="",
+        note="",
+        created_ms=bindparam("now"),
+    )
+)
+EXPIRED_HOLDS = Prepared(
+    select(hold.c.job_id)
+    .where(hold.c.state == "held", hold.c.expires_ms <= bindparam("now"))
+    .order_by(hold.c.expires_ms)
+    .limit(bindparam("limit"))
+)
+
+
+def find_wallet(connection: Connection, org_id: str) -> Any:
+    """Return an organisation's wallet row, or nothing."""
+    return connection.execute(select(wallet).where(wallet.c.org_id == org_id)).one_or_none()
+
+
+def lock_wallet(connection: Connection, wallet_id: int) -> Any:
+    """Keep others from changing a wallet until the commit, and return its row."""
+    unchanged = update(wallet).where(wallet.c.id == wallet_id).values(posted=wallet.c.posted)
+    return connection.execute(unchanged.returning(wallet.c.posted, wallet.c.held, wallet.c.org_id)).one()
+
+
+def open_wallet(connection: Connection, org_id: str) -> bool:
+    """Give an organisation an empty wallet; false if it has one."""
+    return insert_absent(connection, wallet, {"org_id": org_id, "posted": 0, "held": 0})
+
+
+def balance(connection: Connection, org_id: str) -> Balance | None:
+    """Return an organisation's balance, or nothing if it has no wallet."""
+    row = connection.execute(select(wallet.c.posted, wallet.c.held).where(wallet.c.org_id == org_id)).one_or_none()
+    return None if row is None else Balance(Micro(row.posted), Micro(row.held))
+
+
+def add_posted(connection: Connection, wallet_id: int, amount: int) -> None:
+    """Raise what a customer has."""
+    connection.execute(update(wallet).where(wallet.c.id == wallet_id).values(posted=wallet.c.posted + amount))
+
+
+def take_posted(connection: Connection, wallet_id: int, amount: int) -> bool:
+    """Lower what a customer has, unless that would touch what is held."""
+    taken = connection.execute(
+        update(wallet)
+        .where(wallet.c.id == wallet_id, wallet.c.posted - wallet.c.held >= amount)
+        .values(posted=wallet.c.posted - amount)
+    )
+    return taken.rowcount == 1
+
+
+def insert_transfer(connection: Connection, values: dict[str, object]) -> bool:
+    """Write a movement; false if one with the same reference is there."""
+    return insert_absent(connection, transfer, values)
+
+
+def hold_of(connection: Connection, job_id: str) -> Any:
+    """Return the hold of a job, or nothing."""
+    return connection.execute(select(hold).where(hold.c.job_id == job_id)).one_or_none()
+
+
+def transfers(connection: Connection, wallet_id: int, before_id: str | None, limit: int) -> list[Transfer]:
+    """Return a wallet's movements, newest first."""
+    mine = or_(transfer.c.debit_wallet == wallet_id, transfer.c.credit_wallet == wallet_id)
+    signed = case((transfer.c.credit_wallet == wallet_id, transfer.c.amount), else_=-transfer.c.amount)
+    query = (
+        select(transfer, signed.label("signed"), hold.c.item, hold.c.job_id, hold.c.api_key_id, hold.c.price_version)
+        .select_from(transfer.outerjoin(hold, hold.c.id == transfer.c.hold_id))
+        .where(mine)
+        .order_by(transfer.c.id.desc())
+        .limit(limit)
+    )
+    if before_id is not None:
+        query = query.where(transfer.c.id < before_id)
+    return [
+        Transfer(
+            id=row.id,
+            kind=row.kind,
+            amount=Micro(row.signed),
+            note=row.note,
+            actor=f"{row.actor_type}:{row.actor_id}",
+            created_ms=row.created_ms,
+            item=row.item or "",
+            job_id=row.job_id or "",
+            key_id=row.api_key_id or "",
+            price_version=row.price_version or "",
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def system_balances(connection: Connection) -> dict[System, int]:
+    """Sum the movements of the system's wallets; their balances are stored nowhere."""
+    totals = dict.fromkeys(System, 0)
+    for column, sign in ((transfer.c.credit_wallet, 1), (transfer.c.debit_wallet, -1)):
+        for wallet_id, total in connection.execute(
+            select(column, func.sum(transfer.c.amount)).where(column < 0).group_by(column)
+        ):
+            totals[System(wallet_id)] += sign * int(total)
+    return totals
+
+
+def open_holds(connection: Connection) -> tuple[int, int | None]:
+    """Return how many holds are open, and when the oldest was made in milliseconds since 1970."""
+    row = connection.execute(select(func.count(), func.min(hold.c.created_ms)).where(hold.c.state == "held")).one()
+    return int(row[0]), row[1]
