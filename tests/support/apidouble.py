@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -186,7 +188,10 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
             self.connection.shutdown(socket.SHUT_RDWR)
 
         def head(self, status: int, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
+            self.log_request(status)
+            self.send_response_only(status)
+            if "date" not in double.extra:
+                self.send_header("Date", self.date_time_string())
             for name, value in {"x-request-id": f"{next(numbers):032x}", **double.extra, **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -271,7 +276,8 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
                 double.cancelled.append("j1")
                 return self.send_json(200, {"id": "j1", "state": "cancelled"})
             if asked.path.endswith("/result"):
-                return self.picture(*double.paint(double.submitted["j1"], {}), price="6.5")
+                wishes = double.submitted["j1"]
+                return self.picture(*double.paint(wishes, {}), price=PRICES.get(wishes.get("model", ""), "6.5"))
             return self.tell(int(asked.headers.get("last-event-id", "0")))
 
         def tell(self, after: int) -> None:
@@ -310,12 +316,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def api_double(double: ApiDouble) -> Iterator[ApiDouble]:
-    """Serve until the block ends."""
+def api_double(double: ApiDouble, certificate: Path | None = None) -> Iterator[ApiDouble]:
+    """Serve until the block ends; over TLS with a certificate, a file that also holds its private key."""
     server = _Server(("127.0.0.1", 0), _handler(double))
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    double.base_url = f"http://127.0.0.1:{server.server_port}"
+    double.base_url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     try:
         yield double
     finally:

@@ -12,7 +12,7 @@ import click
 
 from keelbill import __version__
 from keelbill.cli._machine import Device, Processor, device, host_memory, matrix_rate, processor
-from keelbill.core.errors import AppError
+from keelbill.core.errors import AppError, InvalidInput
 
 if TYPE_CHECKING:
     from keelbill.engine.memory import MemoryPlan, ModelParts
@@ -39,8 +39,20 @@ class Measured:
 
 @click.command("doctor")
 @click.option("--quick", is_flag=True, help="Measure nothing; only say what is here and what fits.")
-def command(quick: bool) -> None:
-    """Say what this machine can run and how fast it expects to be."""
+@click.option("--server", help="Look at the server at this address instead of this machine.")
+@click.option("--key", help="API key for --server, - to be asked; else KEELBILL_API_KEY or STABILITY_API_KEY.")
+def command(quick: bool, server: str | None, key: str | None) -> None:
+    """Say what this machine can run and how fast it expects to be.
+
+    With --server, say instead what works there and what does not: connection, certificate, clock, version, key,
+    balance, limits and speed. Exit code 1: something is broken.
+    """
+    if server is not None:
+        from keelbill.cli import _remote_doctor
+
+        return _remote_doctor.run(server, key)
+    if key is not None:
+        raise InvalidInput("key", "…", "given together with server")
     from keelbill.cli._pictures import require_engine
     from keelbill.core.settings import read_settings
 
@@ -53,7 +65,7 @@ def command(quick: bool) -> None:
     summary = _installed(settings.model, quick)
     click.echo("\nOfficial models (planned from their sizes, nothing is loaded; all numbers are estimates)")
     runs = _official(used, described, quick)
-    click.echo(f"\n{summary}\n{runs}")
+    return click.echo(f"\n{summary}\n{runs}")
 
 
 def system_lines(described: Processor) -> list[str]:

@@ -1,4 +1,4 @@
-"""``keelbill generate``: pictures from a prompt, made in this process. Checks everything before it loads anything."""
+"""``keelbill generate``: pictures from a prompt, made here or by a server. Checks all before it loads anything."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from keelbill.cli import _orders
+from keelbill.cli import _orders, _remote
 from keelbill.cli._files import write_named, write_new
 from keelbill.cli._orders import Order, slug
+from keelbill.core.errors import InvalidInput
 from keelbill.imaging.decode import ImageFormat
 
 
@@ -31,6 +32,9 @@ from keelbill.imaging.decode import ImageFormat
     "-n", "--n", "count", type=int, default=1, show_default=True, help="How many pictures, with seeds in a row."
 )
 @click.option("--format", "kind", help="png, jpeg or webp; else by the output's name.")
+@click.option("--server", help="Let the server at this address make them, instead of this machine.")
+@click.option("--key", help="API key for --server, - to be asked; else KEELBILL_API_KEY or STABILITY_API_KEY.")
+@click.option("--style", help="A look such as photographic or line-art; with --server only.")
 def command(
     prompt: str,
     output: Path | None,
@@ -48,12 +52,41 @@ def command(
     mask: Path | None,
     count: int,
     kind: str | None,
+    server: str | None,
+    key: str | None,
+    style: str | None,
 ) -> None:
     """Make pictures from PROMPT.
 
     Prints the file, the seed and the seconds of each picture. The picture carries its recipe: `keelbill verify` makes
     it again. A file named with -o is replaced; a file under the default name never is.
     """
+    if server is not None:
+        _remote.refuse_local(sampler=sampler, schedule=schedule, size=size, steps=steps)
+        wanted = _orders.check_format(kind, output)
+        _orders.check_output(output)
+        return _remote.generate(
+            _remote.RemoteOrder(
+                prompt=prompt,
+                negative=negative,
+                model=model,
+                ratio=aspect_ratio,
+                style=style,
+                seed=seed,
+                cfg=cfg,
+                count=count,
+                image=image,
+                strength=strength,
+                mask=mask,
+                kind=wanted,
+                output=output,
+            ),
+            server,
+            key,
+        )
+    for field, given in (("key", key and "…"), ("style", style)):
+        if given is not None:
+            raise InvalidInput(field, given, "given together with server")
     shape = _orders.check_shape(size, aspect_ratio)
     _orders.check_numbers(steps=steps, cfg=cfg, count=count)
     _orders.check_text("prompt", prompt)
@@ -79,7 +112,7 @@ def command(
         schedule=schedule,
         source=source,
     )
-    _make(order, chosen, output)
+    return _make(order, chosen, output)
 
 
 def _make(order: Order, kind: ImageFormat, output: Path | None) -> None:

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from keelbill.client.errors import BadRequestError, KeelbillError, ModerationError, ServerError, UnexpectedAnswerError
+from keelbill.client.errors import (
+    BadRequestError,
+    KeelbillError,
+    ModerationError,
+    NotInstalledError,
+    ServerError,
+    UnavailableError,
+    UnexpectedAnswerError,
+)
 from keelbill.client.pictures import Picture
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
@@ -160,5 +168,8 @@ def _failure(code: str, message: str) -> KeelbillError:
         "bad_request": BadRequestError,
         "invalid_input": BadRequestError,
         "bad_image": BadRequestError,
+        "not_implemented": NotInstalledError,
+        "service_unavailable": UnavailableError,
+        "deadline_exceeded": UnavailableError,
     }
     return kinds.get(code, ServerError)(message, name=code, hint="Nothing was charged.")
