@@ -198,6 +198,10 @@ class Gallery:
             return True
         return self._needed_elsewhere is not None and self._needed_elsewhere(connection, ref)
 
+    def all_refs(self, connection: Connection) -> set[str]:
+        """Return every blob that a picture mentions, so that all others can be swept."""
+        return repository.all_refs(connection)
+
     async def add_album(self, org_id: str, name: str) -> Album:
         """Make an empty album.
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
 
 from keelbill.core.types import Micro
-from keelbill.serving.messages import ImageTask
+from keelbill.serving.messages import ImageTask, JobSpec
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,144 @@ class Outcome:
     queue_ms: float = 0.0
     run_ms: float = 0.0
     replayed: bool = False
+
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a front door holds while its jobs run.
+
+    Attributes:
+        job_ids: One for each picture, in the order of the requests.
+        replayed: Whether these are the jobs of an earlier request with the same idempotency key.
+        is_keyed: Whether the request has an idempotency key.
+        deadline_s: Seconds from now until nobody wants the pictures any more.
+    """
+
+    job_ids: tuple[str, ...]
+    replayed: bool = False
+    is_keyed: bool = False
+    deadline_s: float = 120.0
+
+    @property
+    def job_id(self) -> str:
+        """The first job, for those who asked for one picture."""
+        return self.job_ids[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its row has it.
+
+    Attributes:
+        id: 32 hex digits.
+        org_id: Who pays.
+        user_id: The member who asked.
+        key_id: The API key, "" for a session.
+        kind: What is done, such as ``generate``.
+        service: Item of the price list.
+        front: Which front door it came through.
+        route: Path of the request.
+        requested_model: As the client named it.
+        request_id: Of the HTTP request.
+        client: JSON of what the client says about itself.
+        task: JSON of the `ImageTask`, "" once nobody may ask for the result any more.
+        image_ref: Blob of the input picture, "" if there is none.
+        mask_ref: Blob of the mask, "" if there is none.
+        state: Where it is in its life.
+        attempt: Counts tries from 1.
+        epoch: Counts claims; what an older claim reports is passed over.
+        owner: The server process that queues or runs it.
+        worker: That runs or ran it last.
+        lease_ms: Until when its worker is believed to be alive, by the clock of leases.
+        deadline_s: Seconds from submission.
+        weight: Of the account in the fair queue.
+        cost_ms: Estimated milliseconds on a worker.
+        is_async: Whether its client polls.
+        is_keyed: Whether an idempotency key waits for its result.
+        price_micro: Reserved micro-credits.
+        charged_micro: Captured micro-credits.
+        error_code: Why there is no picture, "" if there is or may be one.
+        error_message: The same for people.
+        result_ref: Blob of the picture, "" if there is none or it is no longer kept.
+        media_type: Of the picture.
+        width: Of the picture in pixels.
+        height: Likewise.
+        seed: That decided the noise, in decimal digits.
+        model: That made it.
+        is_filtered: Whether it was blurred.
+        run_ms: Milliseconds on a worker.
+        created_ms: Milliseconds since 1970.
+        started_ms: Likewise, of the last try; 0 before the first.
+        finished_ms: Likewise; 0 until it ends.
+    """
+
+    id: str
+    org_id: str
+    user_id: str
+    key_id: str
+    kind: str
+    service: str
+    front: str
+    route: str
+    requested_model: str
+    request_id: str
+    client: str
+    task: str
+    image_ref: str
+    mask_ref: str
+    state: State
+    attempt: int
+    epoch: int
+    owner: str
+    worker: str
+    lease_ms: int
+    deadline_s: float
+    weight: int
+    cost_ms: float
+    is_async: bool
+    is_keyed: bool
+    price_micro: int
+    charged_micro: int
+    error_code: str
+    error_message: str
+    result_ref: str
+    media_type: str
+    width: int
+    height: int
+    seed: str
+    model: str
+    is_filtered: bool
+    run_ms: float
+    created_ms: int
+    started_ms: int
+    finished_ms: int
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it has ended."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+    @property
+    def queue_ms(self) -> int:
+        """Milliseconds that it waited for its last try."""
+        return max(0, self.started_ms - self.created_ms) if self.started_ms else 0
+
+    def image_task(self) -> ImageTask:
+        """Return what a worker is asked to do."""
+        return msgspec.json.decode(self.task, type=ImageTask)
+
+    def spec(self) -> JobSpec:
+        """Return the job as the queue sees it."""
+        return JobSpec(
+            job_id=self.id,
+            org_id=self.org_id,
+            task=self.image_task(),
+            epoch=self.epoch,
+            attempt=self.attempt,
+            weight=self.weight,
+            deadline_s=self.deadline_s,
+            cost_ms=self.cost_ms,
+        )
