@@ -15,7 +15,6 @@ from keelbill.api.ratelimit import RateLimiter
 from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.settings import Settings
-from keelbill.core.types import micro
 from keelbill.db.base import Database, open_database
 from keelbill.gallery.service import Gallery
 from keelbill.identity.secret import load_secret
@@ -196,7 +195,7 @@ def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock:
     database = open_database(settings.database)
     database.on_commit = telemetry.committed
     blobs = BlobStore(settings.blobs_folder, min_free_bytes=settings.min_free_disk_bytes)
-    ledger = Ledger(clock, PriceList.load(), billing=settings.billing, free_credits=micro(settings.free_credits))
+    ledger = Ledger(clock, PriceList.load(), settings)
     usage = Usage(database, clock)
     webhooks = Webhooks(database, clock, settings)
     courier = Courier(database, clock, Caller(allow_private=settings.webhook_private_targets))
