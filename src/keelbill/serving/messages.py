@@ -207,3 +207,84 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     ready: bool = True
     memory_bytes: int = 0
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
+    """The first message to a worker.
+
+    Attributes:
+        name: Of the worker.
+        home: Data folder with the installed models.
+        blobs: Folder of the input pictures.
+        model: That "" means, and that is loaded at once.
+        device: ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:1``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        threads: Of the processor; 0 means one per core.
+        jobs: Most jobs at a time.
+        moderate: Whether the image classifier looks at finished pictures.
+        beat_s: Seconds between signs of life.
+    """
+
+    name: str
+    home: str
+    blobs: str
+    model: str
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    jobs: int = 4
+    moderate: bool = False
+    beat_s: float = 2.0
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Make this picture."""
+
+    job: JobSpec
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Make it no longer."""
+
+    job_id: str
+    reason: str
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """End yourself."""
+
+
+ToWorker = Setup | Run | Cancel | Stop
+
+
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """Something happened to a job; messages of older epochs are ignored."""
+
+    job_id: str
+    epoch: int
+    event: Event
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat", kw_only=True):
+    """A sign of life.
+
+    Attributes:
+        device: As in `WorkerInfo`.
+        models: As in `WorkerInfo`.
+        slots: Jobs that the worker would take now.
+        memory_bytes: As in `WorkerInfo`.
+        activity: What it is doing; a load may take minutes, a step may not.
+        steps: Counts passes of the network since the start.
+        step_s: Seconds that a pass should take, 0 if unknown.
+    """
+
+    device: str
+    models: tuple[str, ...] = ()
+    slots: int = 0
+    memory_bytes: int = 0
+    activity: Literal["idle", "loading", "painting"] = "idle"
+    steps: int = 0
+    step_s: float = 0.0
+
+
+FromWorker = Said | Beat

@@ -1,0 +1,371 @@
+"""The process that paints: takes jobs between two denoising steps and reports what happens. Knows no queue, no money.
+
+Run as ``python -m keelbill.serving.worker FD`` with a connected local socket. It ends when the other side is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Literal
+
+import psutil  # type: ignore[import-untyped]  # ships no annotations
+import torch
+
+from keelbill.core.errors import AppError
+from keelbill.core.settings import read_settings
+from keelbill.core.types import Size
+from keelbill.engine.batch import Failed as BatchFailed
+from keelbill.engine.batch import Finished, Stepped
+from keelbill.imaging.decode import ImageFormat
+from keelbill.imaging.encode import encode, to_pixels
+from keelbill.imaging.resize import stretch
+from keelbill.serving.finish import Finisher, image_classifier
+from keelbill.serving.messages import (
+    Beat,
+    Cancel,
+    Cancelled,
+    Event,
+    Failed,
+    FromWorker,
+    JobSpec,
+    Progress,
+    Retrying,
+    Run,
+    Said,
+    Setup,
+    Started,
+    Stop,
+    Succeeded,
+    ToWorker,
+)
+from keelbill.serving.studio import Studio, Studios, describe, loader
+from keelbill.serving.tasks import Plan, plan
+from keelbill.serving.wire import pack, read_order
+from keelbill.storage.blobs import BlobStore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Send = Callable[[FromWorker], None]
+
+PREVIEW_EVERY_S: Final = 0.25
+PREVIEW_SIDE: Final = 256
+STEP_TARGET_S: Final = {"cpu": 1.0}
+OTHER_STEP_TARGET_S: Final = 0.25
+_LEARNING: Final = 0.2
+_SHORT_OF_MEMORY: Final = (torch.OutOfMemoryError, MemoryError)
+_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+@dataclass
+class _Painting:
+    job: JobSpec
+    studio: Studio
+    plan: Plan
+    ticket: int = -1
+    phases: dict[str, float] = field(default_factory=dict)
+    preview_at_s: float = 0.0
+    is_alone: bool = False
+    cancelled: str | None = None
+
+
+@dataclass(frozen=True)
+class _Done:
+    painting: _Painting
+    future: Future[Succeeded]
+
+
+class Worker:
+    """Paints what it is told to, several pictures at a time.
+
+    Args:
+        setup: Who it is.
+        send: Passes its reports on; called by several threads.
+        studios: Its models.
+        read: Reads an input picture by its reference.
+        finisher: Makes files of latents.
+    """
+
+    def __init__(
+        self, setup: Setup, send: Send, studios: Studios, read: Callable[[str], bytes], finisher: Finisher
+    ) -> None:
+        self.setup = setup
+        self.inbox: SimpleQueue[ToWorker | _Done] = SimpleQueue()
+        self._send = send
+        self._studios = studios
+        self._read = read
+        self._finisher = finisher
+        self._helper = ThreadPoolExecutor(1, "finish")
+        self._paintings: dict[str, _Painting] = {}
+        self._finishing: dict[str, _Painting] = {}
+        self._alone: deque[JobSpec] = deque()
+        self._activity: Literal["idle", "loading", "painting"] = "idle"
+        self._steps = 0
+        self._step_s = 0.0
+        self._s_per_value = 0.0
+        self._device = setup.device
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        self._load(self._studios.default)
+        while self._take(wait=not self._paintings and not self._alone):
+            self._begin_alone()
+            for studio in self._studios.busy():
+                self._step(studio)
+        self._helper.shutdown(cancel_futures=True)
+
+    def beat(self) -> Beat:
+        """Return a sign of life."""
+        return Beat(
+            device=self._device,
+            models=self._studios.names,
+            slots=self._slots(),
+            memory_bytes=psutil.Process().memory_info().rss,
+            activity=self._activity,
+            steps=self._steps,
+            step_s=self._step_s,
+        )
+
+    def _take(self, *, wait: bool) -> bool:
+        """Take all messages that have come; false when told to stop."""
+        while True:
+            try:
+                message = self.inbox.get(block=wait)
+            except Empty:
+                return True
+            wait = False
+            if isinstance(message, Stop):
+                return False
+            if isinstance(message, Run):
+                self._begin(message.job)
+            elif isinstance(message, Cancel):
+                self._cancel(message)
+            elif isinstance(message, _Done):
+                self._finished(message)
+
+    # ------------------------------------------------------------ beginning
+
+    def _load(self, name: str) -> Studio | None:
+        self._activity = "loading"
+        self._send(self.beat())
+        try:
+            studio = self._studios.get(name)
+        except AppError:
+            return None  # the first job that asks for it is told why
+        finally:
+            self._activity = "painting" if self._paintings else "idle"
+        self._device = describe(studio.device)
+        self._send(self.beat())
+        return studio
+
+    def _begin(self, job: JobSpec, *, is_alone: bool = False) -> None:
+        task = job.task
+        if not is_alone:
+            self._say(job, Started(self.setup.name, job.attempt))
+        try:
+            if not self._studios.has(task.model):
+                self._load(task.model)
+            studio = self._studios.get(task.model)
+            begun_s = time.monotonic()
+            how = plan(task, studio.model, self._read)
+            painting = _Painting(job, studio, how, is_alone=is_alone)
+            if how.request is None:
+                self._finish(painting, None)
+                return
+            sampling = studio.pipeline.prepare(how.request)
+            painting.phases["text"] = (time.monotonic() - begun_s) * 1000
+            painting.ticket = studio.batch.admit(sampling)
+        except AppError as error:
+            self._say(job, Failed(error.code, str(error)))
+        except _SHORT_OF_MEMORY:
+            self._short_of_memory(job, is_alone=is_alone)
+        else:
+            self._paintings[job.job_id] = painting
+            self._activity = "painting"
+
+    def _begin_alone(self) -> None:
+        if self._alone and not self._paintings and not self._finishing:
+            self._begin(self._alone.popleft(), is_alone=True)
+
+    def _cancel(self, message: Cancel) -> None:
+        painting = self._paintings.pop(message.job_id, None)
+        if painting is not None:
+            painting.studio.batch.cancel(painting.ticket)
+            self._say(painting.job, Cancelled(message.reason))
+        elif message.job_id in self._finishing:
+            self._finishing[message.job_id].cancelled = message.reason
+        for job in [job for job in self._alone if job.job_id == message.job_id]:
+            self._alone.remove(job)
+            self._say(job, Cancelled(message.reason))
+
+    # ------------------------------------------------------------ painting
+
+    def _step(self, studio: Studio) -> None:
+        begun_s = time.monotonic()
+        by_ticket = {p.ticket: p for p in self._paintings.values() if p.studio is studio}
+        try:
+            events = studio.batch.step()
+        except _SHORT_OF_MEMORY:
+            for painting in by_ticket.values():
+                studio.batch.cancel(painting.ticket)
+                del self._paintings[painting.job.job_id]
+                self._short_of_memory(painting.job, is_alone=painting.is_alone)
+            return
+        took_s = time.monotonic() - begun_s
+        values = sum(event.denoised.numel() for event in events if isinstance(event, Stepped))
+        self._learn(took_s, values)
+        for event in events:
+            painting = by_ticket[event.ticket]
+            if isinstance(event, Stepped):
+                share_ms = took_s * 1000 * event.denoised.numel() / values
+                painting.phases["denoise"] = painting.phases.get("denoise", 0.0) + share_ms
+                self._say(painting.job, Progress(event.step, event.steps, self._preview(painting, event)))
+            elif isinstance(event, Finished):
+                del self._paintings[painting.job.job_id]
+                self._finish(painting, event.latents)
+            elif isinstance(event, BatchFailed):
+                del self._paintings[painting.job.job_id]
+                self._say(painting.job, Failed(event.error.code, str(event.error)))
+        if not self._paintings:
+            self._activity = "idle"
+
+    def _learn(self, took_s: float, values: int) -> None:
+        self._steps += 1
+        self._step_s = took_s if not self._step_s else self._step_s + _LEARNING * (took_s - self._step_s)
+        if values:
+            per_value = took_s / values
+            known = self._s_per_value or per_value
+            self._s_per_value = known + _LEARNING * (per_value - known)
+
+    def _slots(self) -> int:
+        """Return how many more jobs keep a step within its target."""
+        running = len(self._paintings) + len(self._finishing)
+        free = max(0, self.setup.jobs - running) if not self._alone else 0
+        if not self._paintings or not self._step_s:
+            return free
+        target_s = STEP_TARGET_S.get(self._device.split()[0], OTHER_STEP_TARGET_S)
+        per_job_s = self._step_s / len(self._paintings)
+        return max(0, min(free, int((target_s - self._step_s) / per_job_s)))
+
+    def _preview(self, painting: _Painting, event: Stepped) -> bytes | None:
+        now_s = time.monotonic()
+        preview = painting.studio.model.preview
+        if not painting.job.task.previews or preview is None or now_s - painting.preview_at_s < PREVIEW_EVERY_S:
+            return None
+        painting.preview_at_s = now_s
+        pixels = to_pixels(preview(event.denoised).cpu().numpy())
+        height, width = pixels.shape[:2]
+        scale = PREVIEW_SIDE / max(height, width)
+        return encode(stretch(pixels, Size(round(width * scale), round(height * scale))), ImageFormat.JPEG)
+
+    def _short_of_memory(self, job: JobSpec, *, is_alone: bool) -> None:
+        """Free what can be freed; the job starts again when it has the worker for itself, once."""
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if is_alone:
+            size = job.task.size
+            self._say(job, Failed("out_of_memory", f"A picture of {size} does not fit this device.", retriable=True))
+        else:
+            self._say(job, Retrying(job.attempt, "out of memory"))
+            self._alone.append(job)
+
+    # ------------------------------------------------------------ finishing
+
+    def _finish(self, painting: _Painting, latents: Tensor | None) -> None:
+        self._finishing[painting.job.job_id] = painting
+        future = self._helper.submit(
+            self._finisher.finish, painting.job.task, painting.plan, painting.studio, latents, painting.phases
+        )
+        future.add_done_callback(lambda done: self.inbox.put(_Done(painting, done)))
+
+    def _finished(self, done: _Done) -> None:
+        painting = done.painting
+        del self._finishing[painting.job.job_id]
+        try:
+            result: Event = done.future.result()
+        except AppError as error:
+            result = Failed(error.code, str(error))
+        except _SHORT_OF_MEMORY:
+            self._short_of_memory(painting.job, is_alone=painting.is_alone)
+            return
+        self._say(painting.job, result if painting.cancelled is None else Cancelled(painting.cancelled))
+
+    def _say(self, job: JobSpec, event: Event) -> None:
+        self._send(Said(job.job_id, job.epoch, event))
+        if isinstance(event, Started | Succeeded | Failed | Cancelled):
+            self._send(self.beat())
+
+
+# ------------------------------------------------------------ the process
+
+
+def build(setup: Setup, send: Send) -> Worker:
+    """Make a worker of the installed models."""
+    settings = read_settings().model_copy(
+        update={"home": Path(setup.home), "model": setup.model, "dtype": setup.dtype, "threads": setup.threads}
+    )
+    if setup.threads:
+        torch.set_num_threads(setup.threads)
+    blobs = BlobStore(Path(setup.blobs))
+    finisher = Finisher(image_classifier if setup.moderate else None)
+    return Worker(setup, send, Studios(loader(settings, setup.device), setup.model), blobs.read, finisher)
+
+
+def main(fd: int) -> None:
+    """Serve the other end of a socket until it is gone or says stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when its workers end
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    with socket.socket(fileno=fd) as connection, connection.makefile("rb") as stream:
+        setup = read_order(stream)
+        if not isinstance(setup, Setup):
+            return
+        lock = threading.Lock()
+
+        def send(message: FromWorker) -> None:
+            frame = pack(message)
+            try:
+                with lock:
+                    connection.sendall(frame)
+            except OSError:
+                os._exit(1)  # nobody is left to work for
+
+        worker = build(setup, send)
+
+        def listen() -> None:
+            while (order := read_order(stream)) is not None:
+                worker.inbox.put(order)
+            os._exit(0)
+
+        def live() -> None:
+            while True:
+                time.sleep(setup.beat_s)
+                send(worker.beat())
+
+        for work in (listen, live):
+            threading.Thread(target=work, daemon=True, name=work.__name__).start()
+        worker.run()
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        os._exit(0)  # threads of libraries may not end by themselves
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
