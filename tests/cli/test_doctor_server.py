@@ -151,6 +151,12 @@ class TestServer:
         assert "takes no work now: disk, database" in lines(outcome)["ready"]
         assert outcome.out.endswith("has a section for each of these words.\n")
 
+    def test_it_takes_work_and_has_no_workers(self, run: Run, double: ApiDouble) -> None:
+        double.ready = (200, {"status": "degraded", "failing": [], "degraded": ["workers"]})
+        outcome = run("doctor", "--server", double.base_url)
+        assert outcome.code == 0
+        assert lines(outcome)["ready"].startswith("note: takes work, but not all parts are there: workers")
+
     def test_another_version(self, run: Run, double: ApiDouble) -> None:
         double.health = {"status": "ok", "version": "9.9.0"}
         outcome = run("doctor", "--server", double.base_url)

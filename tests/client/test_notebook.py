@@ -18,6 +18,7 @@ from keelbill.client.services import Model, Ratio, StylePreset
 from keelbill.client.target import KEY_VARIABLES
 from support.apidouble import KEY, ApiDouble, api_double
 
+COST_WITHOUT_SDK = 6.5 + 4 + 4 + 5
 PATH = Path(__file__).parents[2] / "notebooks" / "sd3_api.ipynb"
 
 
@@ -53,10 +54,12 @@ def run(notebook: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, server: st
     }
 
 
-def check_run(printed: dict[str, str], folder: Path) -> None:
+def check_run(printed: dict[str, str], folder: Path, *, is_free: bool = False) -> None:
     """Check what any server must have done."""
     assert re.fullmatch(r"[\d.]+ credits\n", printed["balance"])
     assert "apple-7.png  seed 7  SUCCESS" in printed["text"]
+    left = [float(number) for number in re.findall(r"[\d.]+", printed["spent"])]
+    assert left[0] - left[1] == (0 if is_free else COST_WITHOUT_SDK)
     first, second, third = printed["errors"].strip().split("\n")
     assert first.startswith("400 bad_request: aspect_ratio: ")
     assert second.startswith("400 bad_request: ")
@@ -64,7 +67,7 @@ def check_run(printed: dict[str, str], folder: Path) -> None:
     assert "model: " in second
     assert third.startswith("401 unauthorized: ")
     assert "Look for a typo in the key." in third
-    assert "seed 7, SUCCESS, 6.5 credits" in printed["sdk"]
+    assert "seed 7, SUCCESS, 4 credits" in printed["sdk"]
     assert "aspect_ratio: " in printed["sdk"]
     names = {path.name for path in (folder / "pictures").iterdir()}
     assert {"apple-7.png", "yellow-7.png", "leaf-7.png", "mask.png", "sdk.png"} <= names
@@ -112,7 +115,7 @@ def test_it_runs_from_top_to_bottom(
     notebook: Any, double: ApiDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = run(notebook, tmp_path, monkeypatch, double.base_url, KEY)
-    check_run(printed, tmp_path)
+    check_run(printed, tmp_path, is_free=True)
     made = [asked for asked in double.asked if asked.path.startswith("/v2beta")]
     assert [asked.path.partition("/stable-image/")[2] for asked in made] == [
         "generate/sd3",

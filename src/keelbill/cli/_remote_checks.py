@@ -166,11 +166,13 @@ def _health(patient: Patient) -> Iterator[Finding]:
     yield _version(patient)
     answer, _ = patient.ask("/readyz")
     found = _table(answer) or {}
-    failing = found.get("failing")
-    names = ", ".join(str(name) for name in failing) if isinstance(failing, list | tuple | dict) else ""
+    names, slower = _names(found.get("failing")), _names(found.get("degraded"))
     if answer.status_code == 503:
         advice = "Wait a moment if it is starting or stopping; else the operator's log says more."
         yield Finding("ready", Level.BROKEN, f"takes no work now: {names or 'it does not say why'}", advice)
+    elif slower:
+        advice = "Pictures wait until they are back; the operator's log says more."
+        yield Finding("ready", Level.NOTE, f"takes work, but not all parts are there: {slower}", advice)
     elif answer.status_code == 200:
         yield Finding("ready", Level.OK, "takes work")
     else:
@@ -311,6 +313,10 @@ def _queue(patient: Patient) -> Iterator[Finding]:
     text = f"{jobs} jobs wait; a new one would start in about {wait:.0f} s"
     long = wait > LONG_WAIT_S
     yield Finding("queue", Level.NOTE if long else Level.OK, text, "Come back later, or add workers." if long else "")
+
+
+def _names(value: object) -> str:
+    return ", ".join(str(name) for name in value) if isinstance(value, list) else ""
 
 
 def _table(answer: httpx.Response) -> dict[str, object] | None:
