@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["support.databases"]
+pytest_plugins = ["support.databases", "support.server"]
