@@ -18,7 +18,7 @@ JOB = "1" * 32
 
 class TestReserve:
     def test_out_of_credits(self, bank: Bank) -> None:
-        bank.open(credits="6")
+        bank.open(amount="6")
         with pytest.raises(OutOfCredits, match=r"costs 6.5 credits and 6 are available") as caught:
             bank.reserve(JOB)
         assert (caught.value.status, caught.value.code) == (402, "payment_required")
@@ -29,7 +29,7 @@ class TestReserve:
             bank.reserve(JOB)
 
     def test_the_last_credit_can_be_spent(self, bank: Bank) -> None:
-        bank.open(credits="13")
+        bank.open(amount="13")
         bank.charge("1")
         bank.charge("2")
         with pytest.raises(OutOfCredits):
@@ -38,7 +38,7 @@ class TestReserve:
         bank.assert_sound()
 
     def test_what_is_held_is_not_available(self, bank: Bank) -> None:
-        bank.open(credits="10")
+        bank.open(amount="10")
         bank.reserve(JOB)
         assert bank.numbers_of() == ("10", "6.5", "3.5")
         with pytest.raises(OutOfCredits, match=r"3.5 are available"):
@@ -46,7 +46,7 @@ class TestReserve:
         bank.assert_sound()
 
     def test_a_job_has_one_hold(self, bank: Bank) -> None:
-        bank.open(credits="100")
+        bank.open(amount="100")
         bank.reserve(JOB)
         with pytest.raises(AlreadyReserved):
             bank.reserve(JOB)
@@ -62,7 +62,7 @@ class TestReserve:
         bank.assert_sound()
 
     def test_negative_amounts_are_refused(self, bank: Bank) -> None:
-        bank.open(credits="1")
+        bank.open(amount="1")
         with pytest.raises(InvalidInput, match="amount"):
             bank.reserve(JOB, "-1")
 
@@ -75,7 +75,7 @@ class TestReserve:
 
 class TestCapture:
     def test_takes_the_price_once(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.reserve(JOB)
         assert bank.capture(JOB) == micro("6.5")
         with pytest.raises(HoldNotOpen):
@@ -84,7 +84,7 @@ class TestCapture:
         bank.assert_sound()
 
     def test_what_was_given_back_cannot_be_taken(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.reserve(JOB)
         assert bank.void(JOB)
         with pytest.raises(HoldNotOpen):
@@ -97,7 +97,7 @@ class TestCapture:
             bank.capture("nothing")
 
     def test_history_names_the_price(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.charge(JOB)
         charge, topup = bank.database.read_now(lambda c: bank.ledger.transfers(c, ORG))
         assert (charge.kind, charge.amount, charge.item, charge.job_id) == ("capture", -6_500_000, "sd3.5-large", JOB)
@@ -105,7 +105,7 @@ class TestCapture:
         assert (topup.kind, topup.amount) == ("topup", 25_000_000)
 
     def test_history_comes_in_pages(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         for number in range(4):
             bank.charge(str(number), "1")
         first = bank.database.read_now(lambda c: bank.ledger.transfers(c, ORG, limit=3))
@@ -115,7 +115,7 @@ class TestCapture:
 
 class TestVoid:
     def test_gives_everything_back_once(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.reserve(JOB)
         assert bank.void(JOB)
         assert not bank.void(JOB)
@@ -123,7 +123,7 @@ class TestVoid:
         bank.assert_sound()
 
     def test_what_was_taken_stays_taken(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.charge(JOB)
         assert not bank.void(JOB)
         assert bank.numbers_of() == ("18.5", "0", "18.5")
@@ -131,7 +131,7 @@ class TestVoid:
 
 class TestSweep:
     def test_expired_holds_are_given_back(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         bank.reserve("1", "1")
         bank.clock.advance(10 * 60)
         bank.reserve("2", "1")
@@ -141,7 +141,7 @@ class TestSweep:
         bank.assert_sound()
 
     def test_a_job_that_runs_keeps_its_hold(self, bank: Bank) -> None:
-        bank.open(credits="25")
+        bank.open(amount="25")
         for job in ("1", "2"):
             bank.reserve(job, "1")
         bank.clock.advance(10**6)
@@ -196,7 +196,7 @@ class TestAdjust:
         bank.assert_sound()
 
     def test_never_takes_what_is_held(self, bank: Bank) -> None:
-        bank.open(credits="10")
+        bank.open(amount="10")
         bank.reserve(JOB)
         with pytest.raises(InvalidInput, match="no more than what is available"):
             bank.database.write_now(lambda c: bank.ledger.adjust(c, ORG, micro(-4), "ops", ""))
@@ -222,18 +222,18 @@ class TestUnlimited:
 class TestGuards:
     @pytest.mark.parametrize("statement", ["UPDATE ledger_transfer SET amount = 1", "DELETE FROM ledger_transfer"])
     def test_transfers_are_never_changed(self, bank: Bank, statement: str) -> None:
-        bank.open(credits="10")
+        bank.open(amount="10")
         with pytest.raises(DBAPIError, match="transfers are never"):
             bank.database.write_now(lambda c: c.exec_driver_sql(statement))
 
     @pytest.mark.parametrize("values", [{"posted": -1}, {"held": -1}, {"held": 11_000_000}])
     def test_a_wallet_cannot_go_below_zero(self, bank: Bank, values: dict[str, int]) -> None:
-        bank.open(credits="10")
+        bank.open(amount="10")
         with pytest.raises(DBAPIError, match="covered"):
             bank.database.write_now(lambda c: c.execute(update(wallet).where(wallet.c.org_id == ORG).values(values)))
 
     def test_a_hold_is_captured_by_one_transfer(self, bank: Bank) -> None:
-        bank.open(credits="10")
+        bank.open(amount="10")
         bank.charge(JOB)
         row = bank.database.read_now(lambda c: c.execute(transfer.select().where(transfer.c.kind == "capture")).one())
         again = row._asdict() | {"id": "f" * 32}
@@ -243,7 +243,7 @@ class TestGuards:
 
 class TestLots:
     def test_free_before_promotional_before_paid(self, bank: Bank) -> None:
-        bank.open(credits="5", category=Category.PAID)
+        bank.open(amount="5", category=Category.PAID)
         bank.add("5", category=Category.PROMO)
         bank.add("5", category=Category.FREE)
         bank.charge(JOB, "8")
@@ -252,7 +252,7 @@ class TestLots:
         bank.assert_sound()
 
     def test_the_next_to_expire_goes_first(self, bank: Bank) -> None:
-        bank.open(credits="5")
+        bank.open(amount="5")
         bank.add("5", expires_ms=bank.clock.ms + 2000)
         bank.add("5", expires_ms=bank.clock.ms + 1000)
         bank.charge(JOB, "6")
@@ -260,7 +260,7 @@ class TestLots:
         assert [each.remaining for each in left] == [4_000_000, 5_000_000]
 
     def test_credits_expire(self, bank: Bank) -> None:
-        bank.open(credits="5")
+        bank.open(amount="5")
         bank.add("5", category=Category.PROMO, expires_ms=bank.clock.ms + 1000)
         bank.clock.advance(2)
         with pytest.raises(OutOfCredits):
@@ -271,7 +271,7 @@ class TestLots:
         bank.assert_sound()
 
     def test_credits_do_not_expire_under_a_running_job(self, bank: Bank) -> None:
-        bank.open(credits="10", expires_ms=bank.clock.ms + 1000)
+        bank.open(amount="10", expires_ms=bank.clock.ms + 1000)
         bank.reserve(JOB)
         bank.clock.advance(2)
         assert bank.database.write_now(bank.ledger.expire_lots) == 1
@@ -280,7 +280,7 @@ class TestLots:
         bank.assert_sound()
 
     def test_they_expire_when_the_job_gives_them_back(self, bank: Bank) -> None:
-        bank.open(credits="10", expires_ms=bank.clock.ms + 1000)
+        bank.open(amount="10", expires_ms=bank.clock.ms + 1000)
         bank.reserve(JOB)
         bank.clock.advance(2)
         bank.database.write_now(bank.ledger.expire_lots)
@@ -292,7 +292,7 @@ class TestLots:
 
 class TestVerify:
     def test_sound_books(self, bank: Bank) -> None:
-        bank.open(credits="100")
+        bank.open(amount="100")
         bank.charge("1")
         bank.reserve("2")
         bank.void("2")
@@ -311,7 +311,7 @@ class TestVerify:
         ],
     )
     def test_what_was_tampered_with_is_found(self, bank: Bank, tamper: object, rule: str) -> None:
-        bank.open(credits="100")
+        bank.open(amount="100")
         bank.charge("1")
         bank.reserve("2")
         bank.database.write_now(lambda c: c.execute(tamper))  # type: ignore[call-overload]

@@ -57,22 +57,22 @@ class Bank:
         self.numbers = itertools.count(1)
         self.ledger = Ledger(self.clock, PriceList.load(clock=self.clock), terms or Terms())
 
-    def open(self, org_id: str = ORG, credits: str = "0", category: Category = Category.PAID, **more: int) -> None:
+    def open(self, org_id: str = ORG, amount: str = "0", category: Category = Category.PAID, **more: int) -> None:
         """Open a wallet and fill it."""
         self.database.write_now(lambda c: self.ledger.open_wallet(c, org_id))
-        if micro(credits):
-            self.add(credits, org_id, category, **more)
+        if micro(amount):
+            self.add(amount, org_id, category, **more)
 
     def add(
-        self, credits: str, org_id: str = ORG, category: Category = Category.PAID, expires_ms: int | None = None
+        self, amount: str, org_id: str = ORG, category: Category = Category.PAID, expires_ms: int | None = None
     ) -> None:
-        movement = Movement(Kind.TOPUP, System.PAYMENTS, micro(credits), category, expires_ms=expires_ms)
+        movement = Movement(Kind.TOPUP, System.PAYMENTS, micro(amount), category, expires_ms=expires_ms)
         assert self.database.write_now(lambda c: self.ledger.credit(c, org_id, movement))
 
     def reserve(
         self,
         job: str,
-        credits: str = "6.5",
+        amount: str = "6.5",
         org_id: str = ORG,
         key: str = "key",
         key_caps: Caps | None = None,
@@ -83,7 +83,7 @@ class Bank:
                 connection,
                 org_id=org_id,
                 job_id=job,
-                amount=micro(credits),
+                amount=micro(amount),
                 price_version=self.ledger.prices.version,
                 key_id=key,
                 member_id="member",
@@ -100,8 +100,8 @@ class Bank:
     def void(self, job: str, reason: str = "failed") -> bool:
         return self.database.write_now(lambda c: self.ledger.void(c, job, reason))
 
-    def charge(self, job: str, credits: str = "6.5", **more: Caps) -> None:
-        self.reserve(job, credits, **more)  # type: ignore[arg-type]
+    def charge(self, job: str, amount: str = "6.5", **more: Caps) -> None:
+        self.reserve(job, amount, **more)  # type: ignore[arg-type]
         self.capture(job)
 
     def numbers_of(self, org_id: str = ORG) -> tuple[str, str, str]:

@@ -36,6 +36,8 @@ MAX_BATCH_S = 0.010
 BUSY_PAUSE_S = 0.010
 READERS = 4
 
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=4000")
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _BROKEN = _BUSY | {
     sqlite3.SQLITE_IOERR,
@@ -355,7 +357,7 @@ def _engine(url: URL, *, writes: bool, in_memory: bool) -> Engine:
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"query_only={int(not writes)}"):
+        for pragma in (*_PRAGMAS, f"query_only={int(not writes)}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

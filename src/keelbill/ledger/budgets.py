@@ -146,6 +146,7 @@ def _open(connection: Connection, cap: _Cap, org_id: str) -> bool:
     )
     linked = select(before.c.id, literal(budget_id, BigInteger))
     connection.execute(insert(hold_budget).from_select(["hold_id", "budget_id"], linked))
+    connection.execute(update(hold).where(hold.c.id.in_(select(before.c.id))).values(is_capped=True))
     for state, changed in (("captured", budget.c.used), ("held", budget.c.held)):
         total = select(func.coalesce(func.sum(before.c.amount), 0)).where(before.c.state == state).scalar_subquery()
         connection.execute(update(budget).where(budget.c.id == budget_id).values({changed: changed + total}))

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from keelbill.core.types import Micro
 from keelbill.db.statements import Prepared
@@ -17,6 +29,7 @@ from keelbill.ledger.models import Category, hold_lot, lot
 from keelbill.ledger.schemas import Lot
 
 _FAR = 2**62
+_ZERO: ColumnElement[int] = literal_column("0", BigInteger)  # as the partial index says it
 
 ORDER = (
     case((lot.c.category == Category.FREE, 0), (lot.c.category == Category.PROMO, 1), else_=2),
@@ -30,7 +43,7 @@ FREE_LOTS = Prepared(
     select(lot.c.id, lot.c.remaining - lot.c.held)
     .where(
         lot.c.wallet_id == bindparam("wallet"),
-        lot.c.remaining > 0,
+        lot.c.remaining > _ZERO,
         lot.c.remaining > lot.c.held,
         or_(lot.c.expires_ms.is_(None), lot.c.expires_ms > bindparam("now")),
     )
@@ -83,7 +96,10 @@ def spend(connection: Connection, wallet_id: int, amount: int, categories: Seque
     """
     missing = amount
     query = select(lot.c.id, (lot.c.remaining - lot.c.held).label("free")).where(
-        lot.c.wallet_id == wallet_id, lot.c.remaining > lot.c.held, lot.c.category.in_(categories)
+        lot.c.wallet_id == wallet_id,
+        lot.c.remaining > _ZERO,
+        lot.c.remaining > lot.c.held,
+        lot.c.category.in_(categories),
     )
     for row in connection.execute(query.order_by(*ORDER)).all():
         part = min(missing, row.free)
@@ -106,7 +122,7 @@ def take(connection: Connection, lot_id: str, amount: int) -> bool:
 def due(connection: Connection, now_ms: int, limit: int) -> list[Any]:
     """Return expired lots with something left that nobody holds."""
     query = select(lot.c.id, lot.c.wallet_id).where(
-        lot.c.remaining > 0, lot.c.expires_ms.is_not(None), lot.c.expires_ms <= now_ms, lot.c.remaining > lot.c.held
+        lot.c.remaining > _ZERO, lot.c.expires_ms.is_not(None), lot.c.expires_ms <= now_ms, lot.c.remaining > lot.c.held
     )
     return list(connection.execute(query.order_by(lot.c.wallet_id, lot.c.id).limit(limit)))
 
@@ -120,7 +136,10 @@ def free_in(connection: Connection, wallet_id: int, category: str) -> int:
     """Return what nobody holds of a category in a wallet, in micro-credits."""
     rows = connection.execute(
         select(lot.c.remaining - lot.c.held).where(
-            lot.c.wallet_id == wallet_id, lot.c.category == category, lot.c.remaining > lot.c.held
+            lot.c.wallet_id == wallet_id,
+            lot.c.category == category,
+            lot.c.remaining > _ZERO,
+            lot.c.remaining > lot.c.held,
         )
     )
     return sum(row[0] for row in rows)
@@ -128,5 +147,5 @@ def free_in(connection: Connection, wallet_id: int, category: str) -> int:
 
 def left(connection: Connection, wallet_id: int) -> list[Lot]:
     """Return the lots that are not spent, in the order in which they will be."""
-    query = select(lot).where(lot.c.wallet_id == wallet_id, lot.c.remaining > 0).order_by(*ORDER)
+    query = select(lot).where(lot.c.wallet_id == wallet_id, lot.c.remaining > _ZERO).order_by(*ORDER)
     return [Lot(row.category, Micro(row.remaining), row.expires_ms) for row in connection.execute(query)]

@@ -33,6 +33,11 @@ Number = BigInteger().with_variant(Integer, "sqlite")
 """Keys that the database numbers itself."""
 
 
+def _index_where(name: str, condition: str, *columns: str, unique: bool = False) -> Index:
+    """Index only the rows that are looked up; every entry costs each charge a little."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 class System(IntEnum):
     """The system's own wallets."""
 
@@ -88,15 +93,17 @@ transfer = Table(
     Column("credit_wallet", Number, ForeignKey("wallet.id"), nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("hold_id", String(32), unique=True),
-    Column("external_ref", String(255), unique=True),
+    Column("external_ref", String(255)),
     Column("actor_type", String(16), nullable=False, server_default="system"),
     Column("actor_id", String(64), nullable=False, server_default=""),
     Column("note", Text, nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
     CheckConstraint("amount > 0", name="amount_positive"),
     CheckConstraint("debit_wallet <> credit_wallet", name="two_ends"),
-    Index("ix_ledger_transfer_debit", "debit_wallet", "id"),
-    Index("ix_ledger_transfer_credit", "credit_wallet", "id"),
+    _index_where("uq_ledger_transfer_external_ref", "external_ref IS NOT NULL", "external_ref", unique=True),
+    _index_where("ix_ledger_transfer_debit", "debit_wallet >= 0", "debit_wallet", "id"),
+    _index_where("ix_ledger_transfer_credit", "credit_wallet >= 0", "credit_wallet", "id"),
+    sqlite_with_rowid=False,
 )
 """Movements. The database refuses to change or remove a row."""
 
@@ -112,16 +119,16 @@ hold = Table(
     Column("api_key_id", String(32), nullable=False, server_default=""),
     Column("member_id", String(32), nullable=False, server_default=""),
     Column("price_version", String(32), nullable=False),
+    Column("is_capped", Boolean, nullable=False, server_default=text("false")),
     Column("created_ms", BigInteger, nullable=False),
     Column("expires_ms", BigInteger, nullable=False),
     Column("resolved_ms", BigInteger),
     Column("reason", String(64), nullable=False, server_default=""),
     CheckConstraint("amount >= 0", name="amount_not_negative"),
     CheckConstraint("state IN ('held', 'captured', 'voided')", name="state_known"),
-    Index("ix_hold_open", "expires_ms", sqlite_where=text("state = 'held'"), postgresql_where=text("state = 'held'")),
-    Index("ix_hold_key", "api_key_id", "created_ms"),
-    Index("ix_hold_member", "member_id", "created_ms"),
-    Index("ix_hold_wallet", "wallet_id"),
+    _index_where("ix_hold_open", "state = 'held'", "expires_ms"),
+    Index("ix_hold_wallet", "wallet_id", "created_ms"),
+    sqlite_with_rowid=False,
 )
 """Reserved prices, one for each job, with the amount and the price list of the moment."""
 
@@ -145,7 +152,8 @@ hold_budget = Table(
     "hold_budget",
     metadata,
     Column("hold_id", String(32), ForeignKey("hold.id"), primary_key=True),
-    Column("budget_id", Number, ForeignKey("budget.id"), primary_key=True, index=True),
+    Column("budget_id", Number, ForeignKey("budget.id"), primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 lot = Table(
@@ -161,13 +169,8 @@ lot = Table(
     Column("remaining", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("held >= 0 AND remaining >= held AND amount >= remaining", name="covered"),
-    Index("ix_lot_left", "wallet_id", sqlite_where=text("remaining > 0"), postgresql_where=text("remaining > 0")),
-    Index(
-        "ix_lot_due",
-        "expires_ms",
-        sqlite_where=text("remaining > 0 AND expires_ms IS NOT NULL"),
-        postgresql_where=text("remaining > 0 AND expires_ms IS NOT NULL"),
-    ),
+    _index_where("ix_lot_left", "remaining > 0", "wallet_id"),
+    _index_where("ix_lot_due", "remaining > 0 AND expires_ms IS NOT NULL", "expires_ms"),
 )
 """Credits that came together: they share a source, a category and a date of expiry."""
 
@@ -175,8 +178,9 @@ hold_lot = Table(
     "hold_lot",
     metadata,
     Column("hold_id", String(32), ForeignKey("hold.id"), primary_key=True),
-    Column("lot_id", String(32), ForeignKey("lot.id"), primary_key=True, index=True),
+    Column("lot_id", String(32), ForeignKey("lot.id"), primary_key=True),
     Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 payment = Table(
@@ -269,13 +273,7 @@ recharge = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("finished_ms", BigInteger),
     Column("error", Text, nullable=False, server_default=""),
-    Index(
-        "uq_recharge_in_flight",
-        "org_id",
-        unique=True,
-        sqlite_where=text("state = 'open'"),
-        postgresql_where=text("state = 'open'"),
-    ),
+    _index_where("uq_recharge_in_flight", "state = 'open'", "org_id", unique=True),
 )
 """Automatic purchases; at most one in flight for each organisation."""
 

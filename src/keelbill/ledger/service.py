@@ -163,6 +163,7 @@ class Ledger:
             key=key_id,
             member=member_id,
             version=price_version,
+            capped=bool(taken),
             now=now,
             expires=now + HOLD_LIFE_MS if expires_ms is None else expires_ms,
         )
@@ -187,13 +188,14 @@ class Ledger:
         row = repository.CAPTURE_HOLD.row(connection, job=job_id, now=now)
         if row is None:
             raise HoldNotOpen(f"the price of job {job_id!r} is not reserved any more")
-        hold_id, wallet_id, amount = row
+        hold_id, wallet_id, amount, is_capped = row
         if amount == 0:
             return Micro(0)
         spent = repository.SPEND_HELD.row(connection, wallet=wallet_id, amount=amount)
         if spent is None:
             raise HoldNotOpen(f"wallet {wallet_id} holds less than job {job_id!r} reserved")
-        budgets.SPEND.count(connection, hold=hold_id, amount=amount)
+        if is_capped:
+            budgets.SPEND.count(connection, hold=hold_id, amount=amount)
         lots.SPEND_LOTS.count(connection, hold=hold_id)
         repository.INSERT_TRANSFER.count(
             connection,
@@ -221,24 +223,26 @@ class Ledger:
         row = repository.VOID_HOLD.row(connection, job=job_id, now=self.clock.now_ms(), reason=reason[:64])
         if row is None:
             return False
-        hold_id, wallet_id, amount = row
+        hold_id, wallet_id, amount, is_capped = row
         repository.RELEASE_HELD.count(connection, wallet=wallet_id, amount=amount)
-        budgets.RELEASE.count(connection, hold=hold_id, amount=amount)
+        if is_capped:
+            budgets.RELEASE.count(connection, hold=hold_id, amount=amount)
         lots.RELEASE_LOTS.count(connection, hold=hold_id)
         return True
 
-    def sweep(self, connection: Connection, live: Live | None = None, limit: int = 200) -> int:
+    def sweep(self, connection: Connection, live: Live | None = None, limit: int = 200, *, grace_ms: int = 0) -> int:
         """Give back expired holds whose jobs do not run any more.
 
         Args:
             connection: Inside a transaction.
             live: Says which jobs still run under a lease; without it, none does.
             limit: At most this many holds are looked at.
+            grace_ms: How long ago they must have expired.
 
         Returns:
             How many were given back.
         """
-        rows = repository.EXPIRED_HOLDS.rows(connection, now=self.clock.now_ms(), limit=limit)
+        rows = repository.EXPIRED_HOLDS.rows(connection, now=self.clock.now_ms() - grace_ms, limit=limit)
         job_ids = [str(row[0]) for row in rows]
         running = live(connection, job_ids) if live and job_ids else set()
         return sum(self.void(connection, job_id, "expired") for job_id in job_ids if job_id not in running)
