@@ -97,7 +97,7 @@ async def test_cancelling_the_task_cancels_the_job(double: ApiDouble, asynchrono
 async def test_slow_results_accounts_and_repeats(
     double: ApiDouble, asynchronous: AsyncClient, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keelbill.client.services._POLL_S", (0.01,))
+    monkeypatch.setattr("keelbill.client.forms.POLL_S", (0.01,))
     made = await asynchronous.upscale_creative(picture, "a cat")
     assert made.credits_charged == Decimal(60)
     assert await asynchronous.balance() == Decimal("25.0")

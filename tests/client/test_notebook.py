@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from keelbill.client.services import Model, Ratio, StylePreset
+from keelbill.client.forms import Model, Ratio, StylePreset
 from keelbill.client.target import KEY_VARIABLES
 from support.apidouble import KEY, ApiDouble, api_double
 

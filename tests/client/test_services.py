@@ -140,6 +140,49 @@ class TestOtherServices:
         client.upscale_conservative(picture, "a cat", creativity=0.3)
         assert double.asked[-1].fields == {"prompt": "a cat", "creativity": "0.3"}
 
+    def test_find_and_change(self, double: ApiDouble, client: Client, picture: bytes) -> None:
+        client.search_and_replace(picture, "a dog", "the cat", grow_mask=3)
+        client.search_and_recolor(picture, "green", "the hat")
+        assert [asked.path.rpartition("/")[2] for asked in double.asked] == ["search-and-replace", "search-and-recolor"]
+        assert double.asked[0].fields == {"prompt": "a dog", "search_prompt": "the cat", "grow_mask": "3"}
+        assert double.asked[1].fields == {"prompt": "green", "select_prompt": "the hat"}
+
+    def test_backgrounds(
+        self, double: ApiDouble, client: Client, picture: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("keelbill.client.forms.POLL_S", (0.01,))
+        client.remove_background(picture, output_format="webp")
+        client.replace_background(
+            picture, "a beach", light_reference=picture, keep_original_background=True, light_source_strength=0.25
+        )
+        first, second = double.asked[:2]
+        assert (first.path, first.fields) == (
+            "/v2beta/stable-image/edit/remove-background",
+            {"output_format": "webp"},
+        )
+        assert second.path == "/v2beta/stable-image/edit/replace-background-and-relight"
+        assert second.fields == {
+            "background_prompt": "a beach",
+            "keep_original_background": "true",
+            "light_source_strength": "0.25",
+        }
+        assert set(second.files) == {"subject_image", "light_reference"}
+        assert second.headers["accept"] == "application/json"
+
+    @pytest.mark.parametrize("name", ["sketch", "structure"])
+    def test_shapes(self, double: ApiDouble, client: Client, picture: bytes, name: str) -> None:
+        getattr(client, name)(picture, "a castle", control_strength=0.9)
+        assert double.asked[-1].path == f"/v2beta/stable-image/control/{name}"
+        assert double.asked[-1].fields == {"prompt": "a castle", "control_strength": "0.9"}
+
+    def test_manners(self, double: ApiDouble, client: Client, picture: bytes) -> None:
+        client.style(picture, "a castle", fidelity=0.1, aspect_ratio="16:9")
+        client.style_transfer(picture, picture, change_strength=0.1)
+        assert double.asked[0].fields == {"prompt": "a castle", "fidelity": "0.1", "aspect_ratio": "16:9"}
+        assert double.asked[1].path == "/v2beta/stable-image/control/style-transfer"
+        assert double.asked[1].fields == {"change_strength": "0.1"}
+        assert set(double.asked[1].files) == {"init_image", "style_image"}
+
     def test_pictures_of_every_kind(self, double: ApiDouble, client: Client, picture: bytes, tmp_path: Path) -> None:
         path = tmp_path / "cat.png"
         path.write_bytes(picture)
@@ -157,7 +200,7 @@ class TestSlowResults:
     def test_asks_until_it_is_there(
         self, double: ApiDouble, client: Client, picture: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("keelbill.client.services._POLL_S", (0.01, 0.02))
+        monkeypatch.setattr("keelbill.client.forms.POLL_S", (0.01, 0.02))
         double.polls = 3
         made = client.upscale_creative(picture, "a cat", seed=5)
         assert made.seed == 5

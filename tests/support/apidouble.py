@@ -36,6 +36,7 @@ QUICK = Retries(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
 JOB = "0123456789abcdef" * 4
 
 PRICES = {"sd3.5-large": "6.5", "sd3": "6.5", "sd3.5-large-turbo": "4", "sd3-turbo": "4", "sd3.5-medium": "3.5"}
+WORDLESS = ("/fast", "/erase", "/outpaint", "/remove-background", "/replace-background-and-relight", "/style-transfer")
 RATIOS = {"1:1": (64, 64), "16:9": (84, 48), "9:16": (48, 84)}
 
 
@@ -239,7 +240,7 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
         def make(self, asked: Asked) -> None:
             fields = {name: text for name, text in asked.fields.items() if text}
             problems = []
-            if not asked.path.endswith(("/fast", "/erase", "/outpaint")) and "prompt" not in fields:
+            if not asked.path.endswith(WORDLESS) and "prompt" not in fields:
                 problems.append("prompt: required")
             if fields.get("aspect_ratio", "1:1") not in RATIOS:
                 problems.append(f"aspect_ratio: must be one of {', '.join(RATIOS)}")
@@ -249,7 +250,7 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
                 return self.refuse(400, "bad_request", *problems)
             if "forbidden" in fields.get("prompt", ""):
                 return self.refuse(403, "content_moderation", "prompt: refused by the rules of this server")
-            if asked.path.endswith("/creative"):
+            if asked.path.endswith(("/creative", "/replace-background-and-relight")):
                 double.submitted[JOB] = fields
                 return self.send_json(200, {"id": JOB})
             return self.picture(*double.paint(fields, asked.files), price=PRICES.get(fields.get("model", ""), "5"))

@@ -21,7 +21,7 @@ from keelbill.imaging.decode import ImageFormat, open_header, read_bounded
 
 if TYPE_CHECKING:
     from keelbill.client import Client, Picture
-    from keelbill.client.services import Model, Ratio, StylePreset
+    from keelbill.client.forms import Model, Ratio, StylePreset
 
 MAX_SEED: Final = 4_294_967_294
 MAX_PICTURE_BYTES: Final = 10 * 2**20
@@ -221,7 +221,7 @@ def _line(path: Path, made: Picture, seconds: float) -> str:
 def _check_style(style: str | None) -> None:
     from typing import get_args
 
-    from keelbill.client.services import StylePreset
+    from keelbill.client.forms import StylePreset
 
     if style is not None and style not in get_args(StylePreset):
         raise UnknownName("style", style, get_args(StylePreset))

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import httpx
 
-from keelbill.client import accounts, repeat, services, streaming, wire
+from keelbill.client import accounts, editing, forms, generating, guiding, repeat, streaming, upscaling, wire
 from keelbill.client._methods import looks_like
 from keelbill.client.errors import KeelbillError
 from keelbill.client.events import Done, Event, EventReader, Finished
@@ -81,16 +81,24 @@ class Client:
         """Address of the server."""
         return self._target.base_url
 
-    generate = _method(services.generate)
-    ultra = _method(services.ultra)
-    core = _method(services.core)
-    inpaint = _method(services.inpaint)
-    erase = _method(services.erase)
-    outpaint = _method(services.outpaint)
-    upscale_fast = _method(services.upscale_fast)
-    upscale_conservative = _method(services.upscale_conservative)
-    upscale_creative = _method(services.upscale_creative)
-    result = _method(services.result)
+    generate = _method(generating.generate)
+    ultra = _method(generating.ultra)
+    core = _method(generating.core)
+    inpaint = _method(editing.inpaint)
+    erase = _method(editing.erase)
+    outpaint = _method(editing.outpaint)
+    search_and_replace = _method(editing.search_and_replace)
+    search_and_recolor = _method(editing.search_and_recolor)
+    remove_background = _method(editing.remove_background)
+    replace_background = _method(editing.replace_background)
+    sketch = _method(guiding.sketch)
+    structure = _method(guiding.structure)
+    style = _method(guiding.style)
+    style_transfer = _method(guiding.style_transfer)
+    upscale_fast = _method(upscaling.upscale_fast)
+    upscale_conservative = _method(upscaling.upscale_conservative)
+    upscale_creative = _method(upscaling.upscale_creative)
+    result = _method(forms.result)
     repeat = _method(repeat.repeat)
     balance = _method(accounts.balance)
     account = _method(accounts.account)
@@ -100,13 +108,13 @@ class Client:
         self,
         prompt: str,
         *,
-        model: services.Model | str = "sd3.5-large",
-        aspect_ratio: services.Ratio | None = None,
+        model: forms.Model | str = "sd3.5-large",
+        aspect_ratio: forms.Ratio | None = None,
         seed: int | None = None,
         negative_prompt: str | None = None,
         cfg_scale: float | None = None,
-        style_preset: services.StylePreset | None = None,
-        output_format: services.OutputFormat | None = None,
+        style_preset: forms.StylePreset | None = None,
+        output_format: forms.OutputFormat | None = None,
         previews: bool = False,
     ) -> Generator[Event, None, None]:
         """Make a picture and tell what happens; the last event is `Done` with the picture. Keelbill servers only.

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Final, get_args
 
 from keelbill.client.errors import BadRequestError
+from keelbill.client.forms import Model, Ratio, picture_of
+from keelbill.client.generating import generate
 from keelbill.client.pictures import ImageSource, Picture, read_source, recipe_of
-from keelbill.client.services import Model, Ratio, generate, picture_of
 from keelbill.client.wire import Exchange
 from keelbill.imaging.metadata import Recipe
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from keelbill.client.forms import BASE, Model, OutputFormat, Ratio, StylePreset, job_id_of, picture_of, text_of
 from keelbill.client.pictures import Picture
-from keelbill.client.services import BASE, Model, OutputFormat, Ratio, StylePreset, picture_of, text_of
 from keelbill.client.wire import PICTURES, Exchange, Request
 
 JOBS: Final = "/api/jobs"
@@ -42,11 +42,7 @@ def submission(
 def submit(request: Request) -> Exchange[str]:
     """Start a job and return its id."""
     reply = yield request
-    table = reply.json()
-    found = table.get("id") if isinstance(table, dict) else None
-    if not isinstance(found, str) or not found.isalnum():
-        raise reply.unexpected("holds no id of a job")
-    return found
+    return job_id_of(reply)
 
 
 def watch(job_id: str, last_id: str) -> Request:
