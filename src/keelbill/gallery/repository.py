@@ -24,10 +24,13 @@ from sqlalchemy import (
 )
 
 from keelbill.core.types import Micro
+from keelbill.db.statements import Prepared
 from keelbill.gallery.models import TEXT_VECTOR, album, album_picture, picture, picture_tag
 from keelbill.gallery.schemas import Album, Filter, NewPicture, Picture
 
-_INSERT: Final = insert(picture).inline()  # nobody needs the number back
+_INSERT: Final = Prepared(  # the number is the database's, and nobody needs it back
+    insert(picture).values({c.name: bindparam(c.name) for c in picture.c if c.name != "number"}).inline()
+)
 _TEXT: Final = table("picture_text", column("rowid", Integer))
 _WORD: Final = re.compile(r"\w+")
 MAX_WORDS: Final = 16
@@ -37,7 +40,7 @@ def add(connection: Connection, new: NewPicture, now_ms: int) -> None:
     """Put a picture into the history."""
     values = {name: value for name, value in vars(new).items() if name not in ("price", "seed")}
     kept = {"thumb_ref": "", "favourite": False, "created_ms": now_ms, "deleted_ms": 0}
-    connection.execute(_INSERT, {**values, **kept, "price_micro": new.price, "seed": str(new.seed)})
+    _INSERT.count(connection, **values, **kept, price_micro=new.price, seed=str(new.seed))
 
 
 def find(connection: Connection, org_id: str, picture_id: str) -> Picture | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -190,7 +190,7 @@ class Book:
         self._count(connection, job, "filtered" if job.is_filtered else "succeeded", charged)
         if self.parts.webhooks.is_on:
             self._announce(connection, job, charged)
-        return job
+        return replace(job, charged_micro=charged) if job.charged_micro != charged else job
 
     def _charge(self, connection: Connection, job: Job, now_ms: int) -> Micro:
         if job.is_filtered and not self.parts.settings.charge_filtered:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, bindparam, case, func, select
+from sqlalchemy import Column, ColumnElement, Connection, bindparam, case, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from keelbill.core.types import Micro
+from keelbill.db.statements import Prepared
 from keelbill.usage.models import usage_day
 from keelbill.usage.schemas import Grouping, Line, Use
 
@@ -24,31 +25,29 @@ _COUNTERS: Final = ("requests", "pictures", "charged_micro", "compute_ms")
 
 
 @lru_cache(maxsize=2)
-def _upsert(dialect: str) -> Insert:
+def _upsert(dialect: str) -> Prepared:
     """Return the statement that adds to a row, or makes it."""
     insert = postgresql.insert(usage_day) if dialect == "postgresql" else sqlite.insert(usage_day)
     values = insert.values({column.name: bindparam(column.name) for column in usage_day.c})
     added: dict[str, ColumnElement[int]] = {name: usage_day.c[name] + values.excluded[name] for name in _COUNTERS}
-    return values.on_conflict_do_update(index_elements=list(usage_day.primary_key), set_=added)
+    return Prepared(values.on_conflict_do_update(index_elements=list(usage_day.primary_key), set_=added))
 
 
 def add(connection: Connection, day: str, use: Use) -> None:
     """Add one ended request to the totals of its day."""
-    connection.execute(
-        _upsert(connection.dialect.name),
-        {
-            "org_id": use.org_id,
-            "day": day,
-            "key_id": use.key_id,
-            "user_id": use.user_id,
-            "service": use.service,
-            "model": use.model,
-            "outcome": use.ending,
-            "requests": 1,
-            "pictures": int(use.ending in ("succeeded", "filtered")),
-            "charged_micro": use.charged,
-            "compute_ms": round(use.compute_ms),
-        },
+    _upsert(connection.dialect.name).count(
+        connection,
+        org_id=use.org_id,
+        day=day,
+        key_id=use.key_id,
+        user_id=use.user_id,
+        service=use.service,
+        model=use.model,
+        outcome=use.ending,
+        requests=1,
+        pictures=int(use.ending in ("succeeded", "filtered")),
+        charged_micro=use.charged,
+        compute_ms=round(use.compute_ms),
     )
 
 

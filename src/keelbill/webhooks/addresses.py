@@ -27,6 +27,7 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
 _SITE_LOCAL: Final = ipaddress.IPv6Network("fec0::/10")
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_EXAMPLES: Final = ipaddress.IPv6Network("3fff::/20")  # RFC 9637; newer than some standard libraries
 # Routed for a while, or by convention never answered from the open Internet.
 _UNROUTED_V4: Final = tuple(
     ipaddress.IPv4Network(block) for block in ("192.88.99.0/24", "192.0.0.0/24", "100.64.0.0/10", "0.0.0.0/8")
@@ -98,7 +99,7 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if any(inner is not None for inner in (address.ipv4_mapped, address.sixtofour, address.teredo)):
             return False  # a tunnel to something else; nobody's webhook needs one
-        if any(address in network for network in (_NAT64, _NAT64_LOCAL, _SITE_LOCAL, _COMPATIBLE)):
+        if any(address in network for network in (_NAT64, _NAT64_LOCAL, _SITE_LOCAL, _COMPATIBLE, _EXAMPLES)):
             return False
     elif any(address in network for network in _UNROUTED_V4):
         return False

@@ -99,9 +99,7 @@ class Courier:
             values |= {"next_ms": now_ms + PAUSES_S[delivery.attempts - 1] * 1000}
         else:
             values |= {"state": "given_up", "finished_ms": now_ms}
-            failures = webhook.failures + 1
-            off = failures >= DISABLE_AFTER or status == 410
-            repository.change(connection, webhook.id, {"failures": failures, "enabled": webhook.enabled and not off})
-            if off:
+            if repository.count_failure(connection, webhook.id) >= DISABLE_AFTER or status == 410:
+                repository.change(connection, webhook.id, {"enabled": False})
                 repository.give_up_waiting(connection, webhook.id, now_ms, "the webhook was turned off")
         repository.change_delivery(connection, delivery.id, values)

@@ -35,6 +35,12 @@ def change(connection: Connection, webhook_id: str, values: Mapping[str, object]
     connection.execute(update(webhook).where(webhook.c.id == webhook_id).values(**values))
 
 
+def count_failure(connection: Connection, webhook_id: str) -> int:
+    """Count a message that was given up; return how many in a row that makes."""
+    added = update(webhook).where(webhook.c.id == webhook_id).values(failures=webhook.c.failures + 1)
+    return int(connection.execute(added.returning(webhook.c.failures)).scalar_one())
+
+
 def remove(connection: Connection, webhook_id: str) -> None:
     """Forget an address and all deliveries to it."""
     connection.execute(delete(webhook_delivery).where(webhook_delivery.c.webhook_id == webhook_id))

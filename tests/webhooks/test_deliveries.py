@@ -1,0 +1,336 @@
+"""Messages are queued with the event, delivered signed, tried five times, and never sent to an inner address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+
+from keelbill.core.errors import Conflict, InvalidRequest, NotFound
+from keelbill.core.settings import Settings
+from keelbill.db.base import Database
+from keelbill.webhooks.addresses import Resolver
+from keelbill.webhooks.caller import Caller
+from keelbill.webhooks.courier import MAX_TRIES, PAUSES_S, Courier
+from keelbill.webhooks.errors import CallFailed, ForbiddenAddress
+from keelbill.webhooks.schemas import EVENTS, Delivery, Webhook
+from keelbill.webhooks.service import Webhooks
+from keelbill.webhooks.signatures import is_authentic
+from support.jobbook import ManualClock
+
+ANN, BOB = "a" * 32, "b" * 32
+URL = "https://example.com/hook"
+
+
+async def outside(host: str, port: int) -> list[str]:
+    return ["93.184.215.14"]
+
+
+@dataclass
+class Receiver:
+    """Somebody else's server."""
+
+    answers: list[int | Exception] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer, headers={"location": "https://127.0.0.1/inner"})
+
+
+@dataclass
+class Post:
+    """Webhooks with a receiver and a clock."""
+
+    database: Database
+    clock: ManualClock = field(default_factory=ManualClock)
+    receiver: Receiver = field(default_factory=Receiver)
+    resolver: Resolver = outside
+
+    def __post_init__(self) -> None:
+        self.webhooks = Webhooks(self.database, self.clock, Settings(webhooks=True))
+        transport = httpx.MockTransport(self.receiver.handle)
+        self.courier = Courier(self.database, self.clock, Caller(resolver=self.resolver, transport=transport))
+
+    async def emit(self, org_id: str = ANN, event: str = "job.succeeded") -> int:
+        return await self.database.write(
+            lambda c: self.webhooks.emit(c, org_id, event, {"id": "x"})  # type: ignore[arg-type]
+        )
+
+    async def log(self, hook: Webhook) -> list[Delivery]:
+        return await self.webhooks.deliveries(hook.org_id, hook.id)
+
+
+@pytest.fixture
+def post(database: Database) -> Post:
+    return Post(database)
+
+
+class TestRegistering:
+    async def test_the_secret_is_in_the_record(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        assert hook.secret.startswith("whsec_")
+        assert hook.events == EVENTS
+
+    async def test_addresses_inside_are_refused(self, post: Post) -> None:
+        with pytest.raises(ForbiddenAddress):
+            await post.webhooks.register(ANN, "http://example.com/")
+
+    @pytest.mark.parametrize("events", [[], ["job.exploded"], ["job.failed", ""]])
+    async def test_events(self, post: Post, events: list[str]) -> None:
+        with pytest.raises(InvalidRequest, match="events"):
+            await post.webhooks.register(ANN, URL, events)
+
+    async def test_ten_an_account(self, post: Post) -> None:
+        for _ in range(10):
+            await post.webhooks.register(ANN, URL)
+        with pytest.raises(Conflict):
+            await post.webhooks.register(ANN, URL)
+        await post.webhooks.register(BOB, URL)
+
+    async def test_of_another_account(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        message = await post.webhooks.ping(ANN, hook.id)
+        for attempt in (
+            post.webhooks.change(BOB, hook.id, enabled=False),
+            post.webhooks.roll_secret(BOB, hook.id),
+            post.webhooks.remove(BOB, hook.id),
+            post.webhooks.deliveries(BOB, hook.id),
+            post.webhooks.redeliver(BOB, hook.id, message.id),
+            post.webhooks.ping(BOB, hook.id),
+        ):
+            with pytest.raises(NotFound):
+                await attempt
+        assert await post.webhooks.of_org(BOB) == []
+        assert (await post.webhooks.of_org(ANN))[0].secret == hook.secret
+
+    async def test_a_delivery_of_another_webhook(self, post: Post) -> None:
+        first, second = await post.webhooks.register(ANN, URL), await post.webhooks.register(ANN, URL)
+        message = await post.webhooks.ping(ANN, first.id)
+        with pytest.raises(NotFound):
+            await post.webhooks.redeliver(ANN, second.id, message.id)
+
+    async def test_turned_off(self, database: Database) -> None:
+        webhooks = Webhooks(database, ManualClock(), Settings())
+        with pytest.raises(NotFound):
+            await webhooks.register(ANN, URL)
+        assert await database.write(lambda c: webhooks.emit(c, ANN, "job.failed", {})) == 0
+
+    async def test_a_new_secret_signs_from_now_on(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        rolled = await post.webhooks.roll_secret(ANN, hook.id)
+        assert rolled.secret != hook.secret
+        await post.emit()
+        await post.courier.deliver_due()
+        (request,) = post.receiver.requests
+        assert is_authentic(rolled.secret, dict(request.headers), request.content, post.clock.now_ms() // 1000)
+
+
+class TestDelivery:
+    async def test_signed_and_complete(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL + "?a=1")
+        assert await post.emit() == 1
+        assert await post.courier.deliver_due() == 1
+        (request,) = post.receiver.requests
+        assert str(request.url) == "https://93.184.215.14/hook?a=1", "the vetted address is dialled"
+        assert request.headers["host"] == "example.com"
+        assert request.extensions["sni_hostname"] == "example.com"
+        assert is_authentic(hook.secret, dict(request.headers), request.content, post.clock.now_ms() // 1000)
+        assert json.loads(request.content) == {
+            "type": "job.succeeded",
+            "timestamp": "2026-01-01T00:16:40.000Z",
+            "data": {"id": "x"},
+        }
+        (delivery,) = await post.log(hook)
+        assert (delivery.state, delivery.attempts, delivery.last_status) == ("delivered", 1, 204)
+        assert await post.courier.deliver_due() == 0
+
+    async def test_only_those_who_want_the_event(self, post: Post) -> None:
+        await post.webhooks.register(ANN, URL, ["job.failed"])
+        await post.webhooks.register(BOB, URL)
+        off = await post.webhooks.register(ANN, URL)
+        await post.webhooks.change(ANN, off.id, enabled=False)
+        assert await post.emit() == 0
+
+    async def test_nothing_is_sent_if_the_event_did_not_happen(self, post: Post) -> None:
+        await post.webhooks.register(ANN, URL)
+
+        def fails(connection: object) -> None:
+            post.webhooks.emit(connection, ANN, "job.succeeded", {})  # type: ignore[arg-type]
+            raise InvalidRequest("it did not happen")
+
+        with pytest.raises(InvalidRequest):
+            await post.database.write(fails)
+        assert await post.courier.deliver_due() == 0
+
+    async def test_five_tries_with_growing_pauses(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        post.receiver.answers = [500, 302, httpx.ConnectError("refused"), 404, 503]
+        await post.emit()
+        for pause in PAUSES_S:
+            assert await post.courier.deliver_due() == 1
+            post.clock.move(pause - 1)
+            assert await post.courier.deliver_due() == 0, "not before its time"
+            post.clock.move(1)
+        assert await post.courier.deliver_due() == 1
+        (delivery,) = await post.log(hook)
+        assert (delivery.state, delivery.attempts, delivery.last_status) == ("given_up", MAX_TRIES, 503)
+        assert len({request.headers["webhook-id"] for request in post.receiver.requests}) == 1
+        assert (await post.webhooks.of_org(ANN))[0].failures == 1
+
+    async def test_redirects_are_not_followed(self, post: Post) -> None:
+        await post.webhooks.register(ANN, URL)
+        post.receiver.answers = [302]
+        await post.emit()
+        await post.courier.deliver_due()
+        assert [request.url.host for request in post.receiver.requests] == ["93.184.215.14"]
+
+    async def test_by_hand_once_more(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        post.receiver.answers = [410]
+        await post.emit()
+        await post.courier.deliver_due()
+        (delivery,) = await post.log(hook)
+        assert delivery.state == "given_up"
+        again = await post.webhooks.redeliver(ANN, hook.id, delivery.id)
+        assert (again.id, again.attempts) == (delivery.id, 0)
+        await post.courier.deliver_due()
+        assert (await post.log(hook))[0].state == "delivered"
+
+    async def test_who_keeps_failing_is_turned_off(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        post.receiver.answers = [500] * 100
+        for _ in range(5):
+            await post.emit()
+        for _ in range(MAX_TRIES):
+            await post.courier.deliver_due()
+            post.clock.move(1800)
+        (now,) = await post.webhooks.of_org(ANN)
+        assert not now.enabled
+        assert await post.emit() == 0
+        assert all(delivery.state == "given_up" for delivery in await post.log(hook))
+        on = await post.webhooks.change(ANN, hook.id, enabled=True)
+        assert (on.enabled, on.failures) == (True, 0)
+
+    async def test_a_success_forgets_failures(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        post.receiver.answers = [500] * MAX_TRIES
+        await post.emit()
+        for _ in range(MAX_TRIES):
+            await post.courier.deliver_due()
+            post.clock.move(1800)
+        assert (await post.webhooks.of_org(ANN))[0].failures == 1
+        await post.webhooks.ping(ANN, hook.id)
+        await post.courier.deliver_due()
+        assert (await post.webhooks.of_org(ANN))[0].failures == 0
+
+    async def test_a_name_that_moves_inside_is_not_called(self, database: Database) -> None:
+        async def rebound(host: str, port: int) -> list[str]:
+            return ["169.254.169.254"]
+
+        post = Post(database, resolver=rebound)
+        hook = await post.webhooks.register(ANN, URL)
+        await post.emit()
+        await post.courier.deliver_due()
+        assert post.receiver.requests == []
+        assert "public" in (await post.log(hook))[0].last_error
+
+    async def test_of_two_couriers_one_takes_a_message(self, post: Post) -> None:
+        await post.webhooks.register(ANN, URL)
+        await post.emit()
+        taken = await asyncio.gather(post.courier.deliver_due(), post.courier.deliver_due())
+        assert sorted(taken) == [0, 1]
+
+    async def test_removed_while_it_is_called(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        await post.emit()
+        real = post.receiver.handle
+
+        async def removes(request: httpx.Request) -> httpx.Response:
+            await post.webhooks.remove(ANN, hook.id)
+            return await real(request)
+
+        caller = Caller(resolver=outside, transport=httpx.MockTransport(removes))
+        assert await Courier(post.database, post.clock, caller).deliver_due() == 1
+        assert await post.webhooks.of_org(ANN) == []
+
+    async def test_the_background_task_wakes_up(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        post.courier._idle_s = 60.0
+        task = asyncio.create_task(post.courier.run())
+        await asyncio.sleep(0.05)
+        await post.emit()
+        post.courier.wake()
+        async with asyncio.timeout(5):
+            while (await post.log(hook))[0].state != "delivered":
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_old_ones_are_forgotten(self, post: Post) -> None:
+        hook = await post.webhooks.register(ANN, URL)
+        await post.emit()
+        await post.courier.deliver_due()
+        post.clock.move(31 * 86_400)
+        await post.emit()
+        assert await post.webhooks.forget_old() == 1
+        assert [delivery.state for delivery in await post.log(hook)] == ["waiting"]
+
+
+class TestCaller:
+    """Over a real socket."""
+
+    @pytest.fixture
+    async def serve(self) -> AsyncIterator[Callable[[bytes | None], int]]:
+        servers: list[asyncio.Server] = []
+        answers: list[bytes | None] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            if answers[0] is None:
+                await asyncio.sleep(0.5)
+            else:
+                writer.write(answers[0])
+                await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        servers.append(server)
+
+        def start(content: bytes | None) -> int:
+            answers.append(content)
+            return int(server.sockets[0].getsockname()[1])
+
+        yield start
+        for each in servers:
+            each.close()
+            await each.wait_closed()
+
+    async def test_at_home(self, serve: Callable[[bytes | None], int]) -> None:
+        port = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert await Caller(allow_private=True).post(f"http://localhost:{port}/x", b"{}", {}) == 200
+
+    async def test_not_at_home(self, serve: Callable[[bytes | None], int]) -> None:
+        port = serve(b"HTTP/1.1 200 OK\r\n\r\n")
+        with pytest.raises(ForbiddenAddress):
+            await Caller().post(f"https://localhost:{port}/x", b"{}", {})
+
+    async def test_an_endless_answer_is_not_read(self, serve: Callable[[bytes | None], int]) -> None:
+        port = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n" + b"x" * 65536)
+        assert await Caller(allow_private=True).post(f"http://127.0.0.1:{port}/", b"{}", {}) == 200
+
+    @pytest.mark.parametrize("answer", [None, b"not HTTP\r\n\r\n", b""], ids=["silent", "nonsense", "closed"])
+    async def test_no_answer(self, serve: Callable[[bytes | None], int], answer: bytes | None) -> None:
+        port = serve(answer)
+        with pytest.raises(CallFailed):
+            await Caller(allow_private=True, timeout_s=0.2).post(f"http://127.0.0.1:{port}/", b"{}", {})
