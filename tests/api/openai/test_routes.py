@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from keelbill.api.stability.catalogue import PUBLIC_MODELS
-from support.forms import cutout, form, format_of, pixels_of, png, size_of
+from support.forms import Part, cutout, form, format_of, pixels_of, png, size_of
 from support.server import LiveServer
 
 MAKE = "/v1/images/generations"
@@ -133,7 +133,11 @@ class TestEdits:
         assert server.balance() == Decimal("3.5")
 
     def test_several_images_are_taken_for_the_first(self, api: httpx.Client) -> None:
-        parts = [("image[]", ("a.png", cutout(96, 64))), ("image[]", ("b.png", png(64, 64))), ("prompt", (None, "a"))]
+        parts: list[tuple[str, Part]] = [
+            ("image[]", ("a.png", cutout(96, 64))),
+            ("image[]", ("b.png", png(64, 64))),
+            ("prompt", (None, "a")),
+        ]
         answer = api.post(EDIT, files=parts)
         assert size_of(base64.b64decode(answer.json()["data"][0]["b64_json"])) == (96, 64)
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from keelbill.core.ids import new_id
-from support.forms import cutout, form, format_of, pixels_of, png, size_of
+from support.forms import Part, cutout, form, format_of, pixels_of, png, size_of
 from support.server import LiveServer
 
 XL = "/v1/generation/stable-diffusion-xl-1024-v1-0/"
@@ -223,7 +223,7 @@ class TestImageToImage:
         assert [size_of(base64.b64decode(artifact["base64"])) for artifact in artifacts] == [(640, 512)] * 2
 
     def test_the_last_of_a_repeated_index_counts(self, api: httpx.Client) -> None:
-        parts = [
+        parts: list[tuple[str, Part]] = [
             ("init_image", ("i.png", png())),
             ("text_prompts[0][text]", (None, "first")),
             ("text_prompts[0][text]", (None, "an apple")),

@@ -85,7 +85,7 @@ def _edits(door: Door, links: Links) -> Handler:
         uploads = dict(form.files)
         if several := form.lists.get("image[]"):
             uploads.setdefault("image", several[0])
-        files = {name: await uploads[name].read() for name in ("image", "mask") if name in uploads}
+        files = {field.name: await uploads[field.name].read() for field in _EDITED if field.name in uploads}
         values, problems = read_fields(SHARED, form.fields)
         pictures, refused = await door.clean(_EDITED, files, form.fields)
         problems += refused
