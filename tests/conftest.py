@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["support.databases", "support.server"]
+pytest_plugins = ["support.databases", "support.ledgers", "support.server"]

@@ -19,10 +19,10 @@ COMMANDS = {
     "doctor": "Say what this machine can run and how fast, or what is wrong with a server.",
     "accounts": "Create, list and promote accounts; set a new password.",
     "keys": "Create, list, rotate and revoke API keys.",
-    "credits": "Show balances and movements; give credits.",
-    "vouchers": "Create and list voucher codes.",
-    "ledger": "Verify the ledger; list prices.",
-    "migrate": "Bring the database to this version's form.",
+    "credits": "Show and give credits.",
+    "vouchers": "Make and list codes that are worth credits.",
+    "ledger": "Prove the books, print prices, release what expired.",
+    "migrate": "Bring the database up to date.",
     "train": "Train and evaluate the embedded model.",
 }
 
