@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.wire import Serving, request, serving
 
 from keelbill.api.guard import Census, ConnectionLimits
+from support.wire import Serving, request, serving
 
 FAST = ConnectionLimits(header_s=0.4, body_s=0.4, body_bytes_per_s=2**20, discarded_bytes=256 * 1024, per_address=8)
 
@@ -31,6 +31,11 @@ async def echo(scope, receive, send):  # type: ignore[no-untyped-def]
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(text)).encode())]}
     )
     await send({"type": "http.response.body", "body": text})
+
+
+def with_headers(count: int) -> bytes:
+    lines = ["GET / HTTP/1.1", "host: localhost", *(f"h{number}: 1" for number in range(count - 1))]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +131,8 @@ class TestGreedy:
         assert reply.status == 431
 
     def test_a_hundred_headers(self, generous: Serving) -> None:
-        lines = {f"h{number}": "1" for number in range(99)}
-        assert generous.ask(request(**lines)).status == 200
-        assert generous.ask(request(**lines, one_more="1")).status == 431
+        assert generous.ask(with_headers(100)).status == 200
+        assert generous.ask(with_headers(101)).status == 431
 
     def test_long_target(self, generous: Serving) -> None:
         assert generous.ask(request(path="/" + "a" * 8000)).status == 200
@@ -185,7 +189,8 @@ AMBIGUOUS = {
     "other coding": b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\nabc",
     "coding list": b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunk of no size": b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n",
-    "chunk longer than said": b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n",
+    "chunk longer than said": b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\nabc\r\n"
+    b"0\r\n",
     "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nhost: localhost\r\nhost: other\r\n\r\n",
@@ -236,7 +241,8 @@ class TestCensus:
 
     def test_mapped_address_is_the_plain_one(self) -> None:
         census = Census(ConnectionLimits(per_address=1))
-        assert census.enter("::ffff:192.0.2.1") == census.enter("192.0.2.2").replace("2.2", "2.1")  # type: ignore[union-attr]
+        assert census.enter("::ffff:192.0.2.1") == "192.0.2.1"
+        assert census.enter("192.0.2.1") is None
 
     def test_proxy_on_this_machine_brings_everybody(self) -> None:
         census = Census(ConnectionLimits(per_address=1), trusts_loopback=True)

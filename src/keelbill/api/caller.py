@@ -29,7 +29,7 @@ def credential_of(request: Request) -> str:
             hint="Send the key in the header 'authorization: Bearer …', never in the address; replace this key."
         )
     if len(given) != 1 or len(given[0]) > MAX_CREDENTIAL_CHARS:
-        raise Unauthorized(hint="Send 'authorization: Bearer sk-…'." if not given else "")
+        raise Unauthorized
     scheme, _, rest = given[0].strip().partition(" ")
     key = rest.strip() if scheme.lower() == "bearer" else given[0].strip()
     if not key or not key.isascii() or any(character.isspace() for character in key):

@@ -15,9 +15,11 @@ from keelbill.api.ratelimit import RateLimiter
 from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.settings import Settings
-from keelbill.db.base import Database, open_database
+from keelbill.db import migrate
+from keelbill.db.base import Database, metadata, open_database
 from keelbill.gallery.service import Gallery
 from keelbill.identity.secret import load_secret
+from keelbill.identity.wiring import Identity, build_identity
 from keelbill.imaging.sandbox import DecodeService
 from keelbill.jobs.book import Book, Parts
 from keelbill.jobs.janitor import Janitor
@@ -37,10 +39,9 @@ from keelbill.webhooks.service import Webhooks
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from keelbill.identity.accounts import Accounts
     from keelbill.identity.authenticate import Authenticator
-    from keelbill.identity.service import Keys
-    from keelbill.identity.wiring import Identity
+    from keelbill.identity.keyring import Keys
+    from keelbill.identity.service import Accounts
     from keelbill.moderation.service import Moderation
 
 IDENTITY_SWEEP_S = 300.0
@@ -78,6 +79,7 @@ class Platform:
         flood: Credentials that are over their limit right now.
         is_started: Whether everything runs.
         is_draining: Whether the server is on its way out.
+        migrates: Whether `start` brings the database to this version's form.
     """
 
     settings: Settings
@@ -102,6 +104,7 @@ class Platform:
     flood: Flood
     is_started: bool = False
     is_draining: bool = False
+    migrates: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _repeaters: list[Repeater] = field(default_factory=list)
     _drained: asyncio.Task[None] | None = None
@@ -125,6 +128,8 @@ class Platform:
         """Start every part; what an earlier process left is taken up before this returns."""
         self.blobs.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.db.start()
+        if self.migrates:
+            await asyncio.to_thread(_migrate, self.db)
         await self.identity.start()
         await self.decoder.start()
         await self.gateway.start()
@@ -178,15 +183,17 @@ class Platform:
             self.telemetry.loop_lag.set(max(loop.time() - due, 0.0))
 
 
-def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock: Clock | None = None) -> Platform:
+def build_platform(
+    settings: Settings, *, pool: WorkerPool | None = None, clock: Clock | None = None, migrates: bool = False
+) -> Platform:
     """Make every part and join them; nothing starts yet.
 
     Args:
         settings: What the operator chose.
         pool: The workers; those that the settings ask for if none are given.
         clock: The time; the machine's if none is given.
+        migrates: Whether its start brings the database to this version's form.
     """
-    from keelbill.identity.wiring import build_identity
     from keelbill.moderation.service import Moderation
 
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -204,6 +211,7 @@ def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock:
     limits = Limits(account_jobs=settings.max_account_jobs, queued_jobs=settings.max_queued_jobs)
     gateway = Gateway(pool or _pool(settings, blobs), book, clock, limits=limits, meter=telemetry)
     jobs = Jobs(book, gateway)
+    revocations = _Revocations(jobs)
     identity = build_identity(
         database,
         clock,
@@ -211,7 +219,8 @@ def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock:
         load_secret(settings.home),
         on_org_created=lambda connection, org_id: _open_wallet(ledger, connection, org_id),
         on_verified=lambda connection, org_id, who: _grant(ledger, connection, org_id, who),
-        after_key_revoked=jobs.cancel_of_key,
+        on_key_revoked=revocations.note,
+        after_key_revoked=revocations.cancel_jobs,
     )
     return Platform(
         settings=settings,
@@ -234,7 +243,15 @@ def build_platform(settings: Settings, *, pool: WorkerPool | None = None, clock:
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),
+        migrates=migrates,
     )
+
+
+def _migrate(database: Database) -> None:
+    migrate.upgrade(database)
+    if not migrate.newest():
+        migrate.import_models()
+        metadata.create_all(database.engine)
 
 
 def _open_wallet(ledger: Ledger, connection: Connection, org_id: str) -> None:
@@ -245,11 +262,28 @@ def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> Non
     ledger.grant_free(connection, org_id, who)
 
 
+class _Revocations:
+    """Cancels what waits under a key, once its revocation is committed."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._orgs: dict[str, str] = {}
+
+    def note(self, _: Connection, org_id: str, key_id: str) -> None:
+        """Take note whose key is being revoked; this may be rolled back."""
+        self._orgs[key_id] = org_id
+
+    async def cancel_jobs(self, key_id: str) -> None:
+        """Cancel the jobs of a key that is revoked now."""
+        if org_id := self._orgs.pop(key_id, ""):
+            await self._jobs.cancel_of_key(org_id, key_id)
+
+
 def _pool(settings: Settings, blobs: BlobStore) -> WorkerPool:
     if settings.scripted_engine:
         from keelbill.serving.scripted import ScriptedPool
 
-        return ScriptedPool(workers=settings.workers, slots=4, read=blobs.read)
-    from keelbill.serving.local import LocalPool
+        return ScriptedPool(workers=settings.workers, slots=16, read=blobs.read)
+    from keelbill.serving.local import local_pool
 
-    return LocalPool(settings)
+    return local_pool(settings)
