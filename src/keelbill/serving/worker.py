@@ -123,7 +123,8 @@ class Worker:
 
     def run(self) -> None:
         """Work until told to stop."""
-        self._load(self._studios.default)
+        with contextlib.suppress(AppError, *_SHORT_OF_MEMORY):  # the first job that needs it is told why
+            self._load(self._studios.default)
         while self._take(wait=not self._paintings and not self._alone):
             self._begin_alone()
             for studio in self._studios.busy():
@@ -161,18 +162,14 @@ class Worker:
 
     # ------------------------------------------------------------ beginning
 
-    def _load(self, name: str) -> Studio | None:
+    def _load(self, name: str) -> None:
         self._activity = "loading"
         self._send(self.beat())
         try:
-            studio = self._studios.get(name)
-        except AppError:
-            return None  # the first job that asks for it is told why
+            self._device = describe(self._studios.get(name).device)
         finally:
             self._activity = "painting" if self._paintings else "idle"
-        self._device = describe(studio.device)
-        self._send(self.beat())
-        return studio
+            self._send(self.beat())
 
     def _begin(self, job: JobSpec, *, is_alone: bool = False) -> None:
         task = job.task
@@ -254,7 +251,9 @@ class Worker:
             self._s_per_value = known + _LEARNING * (per_value - known)
 
     def _slots(self) -> int:
-        """Return how many more jobs keep a step within its target."""
+        """Return how many more jobs keep a step within its target; none while a model is loaded."""
+        if self._activity == "loading":
+            return 0
         running = len(self._paintings) + len(self._finishing)
         free = max(0, self.setup.jobs - running) if not self._alone else 0
         if not self._paintings or not self._step_s:

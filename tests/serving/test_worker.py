@@ -1,0 +1,253 @@
+"""The worker's loop, in this process, with small random models."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from keelbill.core.errors import BadWeights, UnknownModel
+from keelbill.engine.model import Model
+from keelbill.imaging.decode import decode
+from keelbill.imaging.metadata import read
+from keelbill.serving.finish import Classifier, Finisher
+from keelbill.serving.messages import (
+    Beat,
+    Cancel,
+    Cancelled,
+    Failed,
+    FromWorker,
+    Progress,
+    Retrying,
+    Run,
+    Said,
+    Setup,
+    Started,
+    Stop,
+    Succeeded,
+)
+from keelbill.serving.studio import Studios
+from keelbill.serving.worker import Worker
+from support import models
+from support.pools import Audience, small_job
+
+NO_FILES: dict[str, bytes] = {}
+
+
+def load(name: str) -> Model:
+    if name not in {"tiny", "other", "third"}:
+        raise UnknownModel("model", name, ["tiny", "other", "third"])
+    return models.model()
+
+
+def no_upscaler() -> None:
+    raise BadWeights("There is no upscaler.")
+
+
+class Room(Audience):
+    """A worker in a thread and what it says."""
+
+    def __init__(self, classify: Callable[[], Classifier] | None = None, jobs: int = 4) -> None:
+        super().__init__()
+        self.beats: list[Beat] = []
+        setup = Setup(name="w", home="", blobs="", model="tiny", device="cpu", jobs=jobs)
+        self.studios = Studios(load, "tiny")
+        finisher = Finisher(classify, no_upscaler)  # type: ignore[arg-type]
+        self.worker = Worker(setup, self.hear, self.studios, NO_FILES.__getitem__, finisher)
+
+    def hear(self, report: FromWorker) -> None:
+        if isinstance(report, Said):
+            self.on_event(report.job_id, report.epoch, report.event)
+        else:
+            self.beats.append(report)
+
+    def wait(self, true: Callable[[], object], timeout_s: float = 20.0) -> None:
+        until = time.monotonic() + timeout_s
+        while not true():
+            assert time.monotonic() < until, self.events
+            time.sleep(0.002)
+
+    def done(self, *names: str) -> None:
+        self.wait(lambda: all(self.end(name) for name in names))
+
+    def picture(self, name: str) -> Succeeded:
+        end = self.end(name)
+        assert isinstance(end, Succeeded), end
+        return end
+
+
+@contextmanager
+def working(room: Room) -> Iterator[Room]:
+    thread = threading.Thread(target=room.worker.run)
+    thread.start()
+    try:
+        room.wait(lambda: any(beat.slots for beat in room.beats))
+        yield room
+    finally:
+        room.worker.inbox.put(Stop())
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+class TestMemory:
+    """Out of memory: all that ran is made again, one after the other, and only what fails alone is given up."""
+
+    def shortage(self, monkeypatch: pytest.MonkeyPatch, room: Room, times: int) -> None:
+        batch = room.studios.get("").batch
+        step, left = batch.step, [times]
+
+        def short() -> object:
+            if left[0] > 0:
+                left[0] -= 1
+                raise MemoryError
+            return step()
+
+        monkeypatch.setattr(batch, "step", short)
+
+    def test_is_short_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with working(Room()) as room:
+            self.shortage(monkeypatch, room, 1)
+            for name in ("a", "b"):
+                room.worker.inbox.put(Run(small_job(name)))
+            room.done("a", "b")
+            assert Retrying(1, "out of memory") in room.of("a")
+            assert room.picture("a").image == room.picture("b").image
+
+    def test_is_short_again_when_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with working(Room()) as room:
+            self.shortage(monkeypatch, room, 2)
+            room.worker.inbox.put(Run(small_job("a")))
+            room.done("a")
+            end = room.end("a")
+            assert isinstance(end, Failed)
+            assert (end.code, end.retriable) == ("out_of_memory", True)
+            assert "64x64" in end.message
+            room.worker.inbox.put(Run(small_job("b")))
+            room.done("b")
+            assert isinstance(room.end("b"), Succeeded)
+
+    def test_is_short_while_it_decodes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with working(Room()) as room:
+            pipeline = room.studios.get("").pipeline
+            whole, left = pipeline.decode, [1]
+
+            def short(latents: object) -> object:
+                if left[0]:
+                    left[0] -= 1
+                    raise MemoryError
+                return whole(latents)  # type: ignore[arg-type]
+
+            monkeypatch.setattr(pipeline, "decode", short)
+            room.worker.inbox.put(Run(small_job("a")))
+            room.done("a")
+            assert isinstance(room.end("a"), Succeeded)
+
+    def test_cancelled_while_it_waits_to_be_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        room = Room()
+        room.studios.get("")
+        self.shortage(monkeypatch, room, 1)
+        room.worker.inbox.put(Run(small_job("a", steps=900)))
+        room.worker.inbox.put(Run(small_job("b", steps=900)))
+        with working(room):
+            room.wait(lambda: Retrying(1, "out of memory") in room.of("b"))
+            for name in ("b", "a"):
+                room.worker.inbox.put(Cancel(name, "enough"))
+            room.done("a", "b")
+            assert room.end("b") == Cancelled("enough")
+
+
+class TestModels:
+    def test_a_model_that_is_not_installed(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", model="ghost")))
+            room.done("a")
+            end = room.end("a")
+            assert isinstance(end, Failed)
+            assert end.code == "unknown_model"
+            assert "'ghost'" in end.message
+
+    def test_two_models_at_a_time(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", steps=20)))
+            room.worker.inbox.put(Run(small_job("b", model="other", steps=20)))
+            room.done("a", "b")
+            assert isinstance(room.end("a"), Succeeded)
+            assert isinstance(room.end("b"), Succeeded)
+            assert set(room.worker.beat().models) == {"tiny", "", "other"}
+
+    def test_the_longest_unused_is_dropped(self) -> None:
+        studios = Studios(load, "tiny", kept=2)
+        for name in ("", "other", "", "third"):
+            studios.get(name)
+        assert set(studios.names) == {"tiny", "", "third"}
+
+    def test_a_load_is_announced(self) -> None:
+        with working(Room()) as room:
+            assert room.beats[0].activity == "loading"
+            assert room.worker.beat().activity == "idle"
+
+
+class TestModeration:
+    class Strict:
+        def score(self, pixels: NDArray[np.uint8]) -> float:
+            assert pixels.shape == (64, 64, 3)
+            return 0.9
+
+    def test_what_scores_high_is_blurred(self) -> None:
+        with working(Room(self.Strict)) as room:
+            room.worker.inbox.put(Run(small_job("a", filter_above=0.8)))
+            room.worker.inbox.put(Run(small_job("b", filter_above=0.95)))
+            room.done("a", "b")
+            a, b = room.picture("a"), room.picture("b")
+            assert (a.filtered, b.filtered, a.score) == (True, False, 0.9)
+            assert decode(a.image).std() < decode(b.image).std()
+            assert read(a.image) == read(b.image)
+
+    def test_above_one_it_is_not_asked(self) -> None:
+        with working(Room(self.Strict)) as room:
+            room.worker.inbox.put(Run(small_job("a", filter_above=1.01)))
+            room.done("a")
+            assert (room.picture("a").filtered, room.picture("a").score) == (False, -1)
+
+
+class TestReports:
+    def test_time_is_told_by_phase(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a")))
+            room.done("a")
+            phases = room.picture("a").phases
+            assert set(phases) == {"text", "denoise", "decode", "enlarge", "encode"}
+            assert room.picture("a").seconds == pytest.approx(sum(phases.values()) / 1000)
+
+    def test_a_second_job_joins_between_two_steps(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("long", steps=200)))
+            room.wait(lambda: any(isinstance(event, Progress) for event in room.of("long")))
+            room.worker.inbox.put(Run(small_job("short")))
+            room.done("short")
+            assert room.end("long") is None
+            room.worker.inbox.put(Cancel("long", "enough"))
+            room.done("long")
+
+    def test_slots_are_told(self) -> None:
+        with working(Room(jobs=1)) as room:
+            assert room.worker.beat().slots == 1
+            room.worker.inbox.put(Run(small_job("a", steps=300)))
+            room.wait(lambda: room.of("a") and room.worker.beat().slots == 0)
+            assert isinstance(room.of("a")[0], Started)
+            room.worker.inbox.put(Cancel("a", "enough"))
+            room.wait(lambda: room.worker.beat().slots == 1)
+
+    def test_too_many_steps_are_refused_with_the_field(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", steps=5000)))
+            room.done("a")
+            end = room.end("a")
+            assert isinstance(end, Failed)
+            assert end.code == "invalid_input"
+            assert "5000" in end.message
