@@ -22,6 +22,7 @@ from keelbill.cli._remote_checks import Level, examine
 from keelbill.client.target import Target
 from support.apidouble import KEY, OTHER_MAKER_KEY, ApiDouble, Scripted, api_double
 from support.commandline import Outcome, Run
+from support.server import LiveServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "troubleshooting.md"
 
@@ -296,3 +297,33 @@ class TestAllIsWell:
         text = PAGE.read_text(encoding="utf-8")
         for finding in examine(Target(double.base_url, KEY)):
             assert f"\n## {finding.name}\n" in text
+
+
+class TestTheRealServer:
+    def test_all_is_well(self, run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        server.set_balance("25")
+        monkeypatch.setenv("KEELBILL_API_KEY", server.key)
+        outcome = run("doctor", "--server", server.url)
+        assert outcome.code == 0, outcome.out
+        found = {name: sentence.partition(": ")[0] for name, sentence in lines(outcome).items() if name != "latency"}
+        assert found == dict.fromkeys(
+            ["connection", "tls", "clock", "version", "ready", "key", "balance", "rate limit", "queue"], "ok"
+        )
+        assert "25 credits, 3 pictures" in lines(outcome)["balance"]
+        assert " requests left of 100000 in 10 s" in lines(outcome)["rate limit"]
+        assert "0 jobs wait" in lines(outcome)["queue"]
+        assert server.key not in outcome.out
+
+    def test_a_revoked_or_foreign_key(self, run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KEELBILL_API_KEY", KEY)
+        outcome = run("doctor", "--server", server.url)
+        assert outcome.code == 1
+        assert "is not known to this server" in lines(outcome)["key"]
+
+    def test_a_key_that_may_not_read_the_balance(
+        self, run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KEELBILL_API_KEY", server.new_key(("generate",)))
+        outcome = run("doctor", "--server", server.url)
+        assert outcome.code == 0
+        assert "may not read the balance" in lines(outcome)["key"]

@@ -12,6 +12,7 @@ import pytest
 from keelbill.imaging.metadata import read
 from support.apidouble import KEY, USUAL_EVENTS, ApiDouble, Scripted, api_double
 from support.commandline import Run
+from support.server import LiveServer
 
 pytestmark = pytest.mark.usefixtures("unloadable")
 
@@ -163,3 +164,36 @@ class TestKeys:
 def test_prices_are_shown_as_numbers(run: Run, double: ApiDouble) -> None:
     outcome = run("generate", "a car", "--server", double.base_url, "--model", "sd3-turbo")
     assert Decimal(outcome.out.split()[-2]) == Decimal(4)
+
+
+class TestAgainstTheRealServer:
+    @pytest.fixture(autouse=True)
+    def _key(self, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        server.set_balance("100")
+        monkeypatch.setenv("KEELBILL_API_KEY", server.key)
+
+    def test_a_picture(self, run: Run, server: LiveServer) -> None:
+        outcome = run("generate", "a red car", "--server", server.url, "--seed", "7", "--n", "2", "--style", "anime")
+        assert outcome.code == 0, outcome
+        assert [path.name for path in sorted(Path().glob("*.png"))] == ["a-red-car-7.png", "a-red-car-8.png"]
+        assert "a-red-car-8.png  seed 8  " in outcome.out
+        assert server.balance() == Decimal(100) - 2 * Decimal("6.5")
+        recipe = read(Path("a-red-car-7.png").read_bytes())
+        assert recipe is not None
+        assert (recipe.prompt, recipe.seed) == ("a red car", 7)
+
+    def test_from_a_picture_with_a_mask(self, run: Run, server: LiveServer, photo: Path) -> None:
+        arguments = ("--image", "photo.png", "--mask", "photo.png", "-o", "new.webp")
+        assert run("generate", "a car", "--server", server.url, *arguments).code == 0
+        assert Path("new.webp").exists()
+
+    def test_too_few_credits(self, run: Run, server: LiveServer) -> None:
+        server.set_balance("1")
+        outcome = run("generate", "a car", "--server", server.url)
+        assert outcome.code == 2
+        assert "Nothing was charged." in outcome.err
+
+    def test_an_unknown_model(self, run: Run, server: LiveServer) -> None:
+        outcome = run("generate", "a car", "--server", server.url, "--model", "sd9")
+        assert outcome.code == 2
+        assert outcome.err.startswith("keelbill: model: ")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from keelbill.client import AsyncClient, Client, Picture
 from support.apidouble import KEY, USUAL_EVENTS, ApiDouble, api_double
+from support.pages import check_first_call, check_sdk_tutorial, run_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -21,43 +21,6 @@ def double() -> Iterator[ApiDouble]:
     """A server that tells of its jobs."""
     with api_double(ApiDouble(events=list(USUAL_EVENTS))) as running:
         yield running
-
-
-def run_page(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, key: str) -> dict[str, Any]:
-    """Run all Python of a page, in a folder and with server and key in the environment."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("KEELBILL_BASE_URL", url)
-    monkeypatch.setenv("KEELBILL_API_KEY", key)
-    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert blocks
-    names: dict[str, Any] = {"__name__": "page"}
-    exec(compile("\n".join(blocks), page.name, "exec"), names)  # noqa: S102 - our own pages
-    return names
-
-
-def check_sdk_tutorial(names: dict[str, Any], folder: Path, out: str) -> None:
-    """Check what the tutorial promises."""
-    assert isinstance(names["picture"], Picture)
-    assert (folder / "apple.png").read_bytes() == names["picture"].data
-    assert (folder / "wide.webp").exists()
-    assert names["wide"].seed == 7
-    assert names["recipe"].prompt == "a red apple on a white background"
-    assert names["recipe"].seed == names["picture"].seed
-    assert names["green"].data != names["picture"].data
-    assert names["leaf"].to_pil().size == names["picture"].to_pil().size
-    assert names["streamed"].seed == 7
-    assert "done 7\n" in out
-    assert re.search(r"^aspect_ratio: ", out, re.MULTILINE)
-    assert names["seeds"] == [1, 2, 3]
-
-
-def check_first_call(names: dict[str, Any], folder: Path, out: str) -> None:
-    """Check what the page on the first call promises."""
-    assert (folder / "apple-too.png").read_bytes() == names["answer"].content
-    assert "7 SUCCESS\n" in out
-    assert "400 bad_request\n" in out
-    assert re.search(r"^prompt: required", out, re.MULTILINE)
-    assert re.search(r"^aspect_ratio: ", out, re.MULTILINE)
 
 
 class TestAgainstTheDouble:

@@ -204,7 +204,8 @@ def _handler(double: ApiDouble) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def refuse(self, status: int, name: str, *errors: str) -> None:
-            self.send_json(status, {"id": "e" * 32, "name": name, "errors": list(errors)})
+            body = {"message": "; ".join(errors)} if self.path.startswith("/v1/") else {"errors": list(errors)}
+            self.send_json(status, {"id": "e" * 32, "name": name, **body})
 
         def route(self, asked: Asked) -> None:
             path = asked.path

@@ -135,6 +135,7 @@ def picture_of(reply: Reply, request: Request | None) -> Picture:
         model=request.form.get("model", "") if request else "",
         request_id=reply.request_id,
         credits_charged=_credits(reply.headers.get("x-credits-charged", "")),
+        is_replay=reply.headers.get("idempotent-replayed", "") == "true",
         request=request,
     )
 

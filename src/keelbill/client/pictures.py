@@ -37,6 +37,7 @@ class Picture:
         model: Name that was asked for; "" where the service has no choice of models.
         request_id: Under which the server knows the request.
         credits_charged: What it cost; nothing if the server does not say.
+        is_replay: Whether this is the answer of an earlier call with the same idempotency key.
         request: What was asked, so that it can be asked again.
     """
 
@@ -47,6 +48,7 @@ class Picture:
     model: str = ""
     request_id: str = ""
     credits_charged: Decimal | None = None
+    is_replay: bool = False
     request: Request | None = field(default=None, repr=False, compare=False)
 
     def __bytes__(self) -> bytes:
