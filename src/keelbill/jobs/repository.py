@@ -200,9 +200,10 @@ def alive(connection: Connection, job_ids: Collection[str], owner: str, now_ms: 
     return set(rows.scalars())
 
 
-def ended_among(connection: Connection, job_ids: Collection[str]) -> list[Job]:
-    """Return those of some jobs that have ended."""
-    return [_job(row) for row in connection.execute(select(job).where(job.c.id.in_(job_ids), job.c.finished_ms > 0))]
+def waiting_of_key(connection: Connection, key_id: str) -> list[str]:
+    """Return the waiting jobs of an API key."""
+    mine = (job.c.finished_ms == 0) & (job.c.state == "queued") & (job.c.key_id == key_id)
+    return list(connection.execute(select(job.c.id).where(mine)).scalars())
 
 
 def free_filtered_since(connection: Connection, org_id: str, since_ms: int) -> int:

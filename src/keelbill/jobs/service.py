@@ -28,7 +28,6 @@ LOOK_S: Final = 0.25
 RESULT_LIFE_MS: Final = 86_400_000
 MAX_PAGE: Final = 100
 MAX_PICTURES: Final = 10
-_WAITING: Final[tuple[State, ...]] = ("queued",)
 
 Disconnected = Callable[[], Awaitable[bool]]
 """Tells whether the client is gone: waits until it is, or answers at once and is asked again."""
@@ -329,10 +328,12 @@ class Jobs:
         reason = "cancelled by the user"
         return self._gateway.cancel(job_id, reason) or await self._book.withdraw(job_id, reason)
 
-    async def cancel_of_key(self, org_id: str, key_id: str) -> int:
-        """Cancel the waiting jobs of a revoked key; those that run may finish. Returns how many were cancelled."""
-        waiting = await self._database.read(lambda c: repository.listed(c, org_id, _WAITING, "", 10_000))
-        return sum(self._gateway.cancel(job.id, "the key was revoked") for job in waiting if job.key_id == key_id)
+    async def cancel_of_key(self, key_id: str) -> None:
+        """Cancel the waiting jobs of a revoked key; those that run may finish."""
+        reason = "the key was revoked"
+        for job_id in await self._database.read(lambda c: repository.waiting_of_key(c, key_id)):
+            if not self._gateway.cancel(job_id, reason):
+                await self._book.withdraw(job_id, reason)
 
     async def events(self, principal: Principal, job_id: str) -> AsyncIterator[Event]:
         """Replay what was last said of a job, then pass on what happens, until it has ended.
