@@ -57,6 +57,7 @@ def create_app(platform: Platform) -> FastAPI:
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
+    from keelbill.api.native import accounts, keys, orgs, sessions
     from keelbill.api.openai import routes as openai
     from keelbill.api.stability import routes, v1
 
@@ -64,6 +65,8 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     app.include_router(routes.router(platform))
     app.include_router(v1.router(platform))
     app.include_router(openai.router(platform))
+    for part in (accounts, keys, orgs, sessions):
+        app.include_router(part.router)
 
 
 def _describe_credentials(app: FastAPI) -> None:

@@ -331,10 +331,9 @@ async def read_form(
     visit_of(request).closers.append(reader.close)
     try:
         async for chunk in _body(request, max_bytes):
-            if reader.ended and chunk.strip(b"\r\n"):
-                raise InvalidRequest("body: must end after the closing boundary")
-            parser.write(chunk)
-            await reader.settle()
+            if not reader.ended:  # what follows the closing boundary means nothing (RFC 2046, 5.1.1) but counts
+                parser.write(chunk)
+                await reader.settle()
     except FormParserError as error:
         raise InvalidRequest(f"body: is no valid multipart form ({error})") from error
     if not reader.ended:
