@@ -78,6 +78,11 @@ class TestRefused:
         with pytest.raises(sdk.NotInstalledError):
             client.search_and_replace(apple, "a pear", "the apple")
 
+    def test_a_picture_that_is_too_large(self, server: LiveServer, client: Client) -> None:
+        noise = Image.effect_noise((4000, 3000), 100)
+        with pytest.raises(sdk.TooLargeError, match="Make the picture smaller"):
+            client.upscale_fast(noise)
+
     def test_a_key_of_another_kind_of_work(self, server: LiveServer) -> None:
         with Client(server.new_key(("history:read",)), server.url) as client, pytest.raises(sdk.PermissionDeniedError):
             client.generate("a red apple")

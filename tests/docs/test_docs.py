@@ -12,6 +12,7 @@ import pytest
 from keelbill import __version__
 from keelbill.cli.main import keelbill
 from keelbill.cli.reference import pages
+from keelbill.client.target import HOST_VARIABLES, KEY_VARIABLES
 from keelbill.core.settings import Settings
 from keelbill.engine.samplers import SAMPLERS
 from keelbill.engine.schedules import SCHEDULES
@@ -123,7 +124,7 @@ def test_every_setting_has_an_entry_with_a_description() -> None:
 
 
 def test_settings_that_pages_mention_exist() -> None:
-    names = {f"KEELBILL_{name.upper()}" for name in Settings.model_fields}
+    names = {f"KEELBILL_{name.upper()}" for name in Settings.model_fields} | {*KEY_VARIABLES, *HOST_VARIABLES}
     for page in PAGES:
         mentioned = set(re.findall(r"KEELBILL_[A-Z_]+[A-Z]", page.read_text(encoding="utf-8")))
         assert mentioned <= names, page.name

@@ -70,7 +70,7 @@ def run_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch, server: str, key
     done = client.execute()
     assert key not in json.dumps(done)
     return {
-        cell.id: "".join(output.get("text", "") for output in cell.outputs)
+        cell.id: "".join(output.get("text", "") or f"<{min(output['data'])}>\n" for output in cell.outputs)
         for cell in done.cells
         if cell.cell_type == "code"
     }
@@ -91,6 +91,8 @@ def check_notebook(printed: dict[str, str], folder: Path, *, is_free: bool = Fal
     assert "Look for a typo in the key." in third
     assert "seed 7, SUCCESS, 4 credits" in printed["sdk"]
     assert "aspect_ratio: " in printed["sdk"]
+    for cell in ("text", "turbo", "image", "inpaint", "sdk"):
+        assert "<image/png>" in printed[cell], "the picture is shown below the cell"
     names = {path.name for path in (folder / "pictures").iterdir()}
     assert {"apple-7.png", "yellow-7.png", "leaf-7.png", "mask.png", "sdk.png"} <= names
     assert len(names) == 6, "the quick one has a seed of its own"
