@@ -63,7 +63,9 @@ def _making(content: Json) -> Json:
 
 def generations() -> Json:
     """Return what FastAPI cannot find out by itself about making pictures."""
-    schema = object_schema(SHARED) | {"example": {"prompt": "A lighthouse on a cliff at dusk", "size": "1024x1024"}}
+    schema = object_schema(SHARED, nullable=True) | {
+        "example": {"prompt": "A lighthouse on a cliff at dusk", "size": "1024x1024"}
+    }
     return _making({"application/json": {"schema": schema}})
 
 

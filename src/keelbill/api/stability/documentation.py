@@ -134,13 +134,21 @@ def picture_response(*, polled: bool = False) -> Json:
     }
 
 
-def object_schema(parameters: Iterable[Parameter]) -> Json:
-    """Return the schema of an object with these members."""
+def object_schema(parameters: Iterable[Parameter], *, nullable: bool = False) -> Json:
+    """Return the schema of an object with these members.
+
+    Args:
+        parameters: The members.
+        nullable: Whether null stands for an absent member, as in the JSON bodies.
+    """
     known = list(parameters)
-    schema: Json = {
-        "type": "object",
-        "properties": {p.name: p.schema() | ({"description": p.about} if p.about else {}) for p in known},
-    }
+    properties: Json = {}
+    for parameter in known:
+        schema = parameter.schema()
+        if nullable and not parameter.required:
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        properties[parameter.name] = schema | ({"description": parameter.about} if parameter.about else {})
+    schema = {"type": "object", "properties": properties}
     if required := [p.name for p in known if p.required]:
         schema["required"] = required
     return schema

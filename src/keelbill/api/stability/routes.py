@@ -118,7 +118,8 @@ async def _read(
     values, problems = read_fields(service.parameters, form.fields)
     faulty = {problem.partition(":")[0] for problem in problems}
     if "mode" not in faulty:
-        problems += [p for p in service.rules(values, files.keys() | form.fields.keys()) if p.partition(":")[0] not in faulty]
+        found = service.rules(values, files.keys() | form.fields.keys())
+        problems += [problem for problem in found if problem.partition(":")[0] not in faulty]
     pictures, refused = await door.clean(service.pictures, files, form.fields)
     problems += refused
     named, as_json = None, True

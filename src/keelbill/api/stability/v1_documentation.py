@@ -30,7 +30,7 @@ _ACCEPT: Json = {
     "in": "header",
     "required": False,
     "description": "image/png for one bare picture; else JSON.",
-    "schema": {"type": "string", "enum": ["application/json", "image/png"], "default": "application/json"},
+    "schema": {"type": "string", "examples": ["application/json", "image/png"]},
 }
 _ARTIFACT: Json = {
     "type": "object",
@@ -70,14 +70,14 @@ def _pictures(body: Json) -> Json:
 
 def text_to_image() -> Json:
     """Return what FastAPI cannot find out by itself about text-to-image."""
-    schema = object_schema(TEXT_TO_IMAGE)
+    schema = object_schema(TEXT_TO_IMAGE, nullable=True)
     schema["properties"]["text_prompts"] = {
         "type": "array",
         "minItems": 1,
-        "items": object_schema(PROMPT_PARAMETERS),
+        "items": object_schema(PROMPT_PARAMETERS, nullable=True),
         "description": "At least one with a weight above 0.",
     }
-    schema["properties"]["extras"] = {"type": "object", "description": "Ignored."}
+    schema["properties"]["extras"] = {"description": "Ignored."}
     schema["required"] = ["text_prompts"]
     schema["example"] = {
         "text_prompts": [{"text": "A lighthouse on a cliff at dusk"}, {"text": "people", "weight": -1}],
