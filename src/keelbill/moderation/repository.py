@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select, update
 
@@ -15,7 +16,8 @@ from keelbill.moderation.schemas import Note, Review
 def policy(connection: Connection, org_id: str) -> dict[str, str]:
     """Return what an organisation wrote into its policy; nothing if it never did."""
     text = connection.scalar(select(moderation_policy.c.actions).where(moderation_policy.c.org_id == org_id))
-    return {} if text is None else json.loads(text)
+    actions: dict[str, str] = json.loads(text or "{}")
+    return actions
 
 
 def set_policy(connection: Connection, org_id: str, actions: Mapping[str, str], user_id: str, now_ms: int) -> None:
@@ -79,7 +81,7 @@ def forget_texts(connection: Connection, created_before_ms: int) -> int:
 
 def _newest(
     connection: Connection, table: Table, org_id: str, before_id: str, limit: int, state: str = ""
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     query = select(table).order_by(table.c.id.desc()).limit(limit)
     if org_id:
         query = query.where(table.c.org_id == org_id)

@@ -57,6 +57,7 @@ class Moderation:
         self._is_on = settings.moderation == "on"
         self._secret = secret or secrets.token_bytes(32)
         self._retention_ms = retention_days * DAY_MS
+        judge("\N{GREEK SMALL LETTER NU}")  # reads the rules and the look-alikes now, not while the first prompt waits
 
     async def check_prompt(self, principal: Principal, *texts: str, request_id: str = "") -> None:
         """Judge what somebody wants painted, and act as their organisation's policy says.
