@@ -14,7 +14,7 @@ from keelbill.engine.model import Model
 from keelbill.engine.pipeline import Pipeline
 from keelbill.engine.upscale import Upscaler
 from keelbill.imaging.decode import ImageFormat
-from keelbill.imaging.encode import encode, to_pixels
+from keelbill.imaging.encode import encode, from_pixels, to_pixels
 from keelbill.serving.fill import fill_holes
 from keelbill.serving.messages import ImageTask
 from keelbill.serving.sizes import Box, painting_size, surroundings
@@ -247,10 +247,14 @@ class TestUpscale:
         plain = how.compose(None, ENLARGER)
         assert (finished != plain).any()
 
-    def test_what_the_model_left_alone_is_the_plain_enlargement(self, model: Model) -> None:
-        task = ImageTask(kind="upscale", image="i", width=256, height=256)
-        how = plan(task, model, blobs(i=picture(64, 64)).__getitem__)
-        np.testing.assert_array_equal(how.compose(picture(64, 64), ENLARGER), how.compose(None, ENLARGER))
+    def test_what_the_autoencoder_loses_is_no_change(self, model: Model) -> None:
+        source = picture(64, 64)
+        how = plan(ImageTask(kind="upscale", image="i", width=256, height=256), model, blobs(i=source).__getitem__)
+        pipeline = Pipeline(model)
+        coded = pipeline.decode(pipeline.encode(torch.from_numpy(from_pixels(source))))
+        unchanged = to_pixels(coded.numpy())
+        assert np.abs(unchanged.astype(int) - source).max() > 10  # a random autoencoder loses much
+        np.testing.assert_array_equal(how.compose(unchanged, ENLARGER), how.compose(None, ENLARGER))
 
 
 def test_style_is_not_installed(model: Model) -> None:

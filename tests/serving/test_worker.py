@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from keelbill.core.errors import BadWeights, UnknownModel
+from keelbill.core.errors import BadWeights, NotFound, UnknownModel
 from keelbill.engine.model import Model
-from keelbill.imaging.decode import decode
+from keelbill.imaging.decode import ImageFormat, decode
+from keelbill.imaging.encode import encode
 from keelbill.imaging.metadata import read
 from keelbill.serving.finish import Classifier, Finisher
 from keelbill.serving.messages import (
@@ -36,7 +37,15 @@ from keelbill.serving.worker import Worker
 from support import models
 from support.pools import Audience, small_job
 
-NO_FILES: dict[str, bytes] = {}
+GREY = encode(np.full((48, 80, 3), 128, dtype=np.uint8), ImageFormat.PNG)
+
+
+def read_blob(ref: str) -> bytes:
+    if ref == "slow":
+        time.sleep(0.5)
+    if ref in {"slow", "grey"}:
+        return GREY
+    raise NotFound(f"There is no blob {ref!r}.")
 
 
 def load(name: str) -> Model:
@@ -58,7 +67,7 @@ class Room(Audience):
         setup = Setup(name="w", home="", blobs="", model="tiny", device="cpu", jobs=jobs)
         self.studios = Studios(load, "tiny")
         finisher = Finisher(classify, no_upscaler)  # type: ignore[arg-type]
-        self.worker = Worker(setup, self.hear, self.studios, NO_FILES.__getitem__, finisher)
+        self.worker = Worker(setup, self.hear, self.studios, read_blob, finisher)
 
     def hear(self, report: FromWorker) -> None:
         if isinstance(report, Said):
@@ -213,6 +222,39 @@ class TestModeration:
             room.worker.inbox.put(Run(small_job("a", filter_above=1.01)))
             room.done("a")
             assert (room.picture("a").filtered, room.picture("a").score) == (False, -1)
+
+
+class TestInputs:
+    def test_a_reference_that_leads_nowhere(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", image="f" * 64)))
+            room.done("a")
+            end = room.end("a")
+            assert isinstance(end, Failed)
+            assert end.code == "not_found"
+
+    def test_a_picture_to_start_from(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", image="grey", width=0, height=0, strength=0.5)))
+            room.done("a")
+            assert (room.picture("a").width, room.picture("a").height) == (80, 48)
+
+    def test_cancelled_while_it_is_read(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a", image="slow")))
+            room.worker.inbox.put(Cancel("a", "gone"))
+            room.done("a")
+            assert room.end("a") == Cancelled("gone")
+            room.worker.inbox.put(Run(small_job("b")))
+            room.done("b")
+
+    def test_reading_does_not_hold_up_the_steps_of_others(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("slow", image="slow")))
+            room.worker.inbox.put(Run(small_job("quick", steps=1)))
+            room.done("quick")
+            assert room.end("slow") is None
+            room.done("slow")
 
 
 class TestReports:

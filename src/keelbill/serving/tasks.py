@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keelbill.core.errors import BadImage, InvalidInput, NotInstalled
 from keelbill.core.types import Size
-from keelbill.engine.pipeline import GenerationRequest
+from keelbill.engine.pipeline import GenerationRequest, Pipeline
 from keelbill.imaging import masks
 from keelbill.imaging.decode import decode
 from keelbill.imaging.encode import from_pixels, to_pixels
@@ -131,7 +131,7 @@ class _Refined(Plan):
 
     pixels: Pixels
     seen: Pixels
-    """What the model saw: `pixels` at the size at which it paints."""
+    """What the model's autoencoder makes of `pixels` at the size at which the model paints."""
 
     def compose(self, painted: Pixels | None, enlarger: Enlarger) -> Pixels:
         large = enlarged(self.pixels, self.size, enlarger)
@@ -225,8 +225,12 @@ def _upscale(task: ImageTask, model: Model, pixels: Pixels, read: Callable[[str]
     size = _checked(_asked(task, pixels, FACTOR))
     at = _scale(Size(pixels.shape[1], pixels.shape[0]), model)
     seen = stretch(pixels, at)
-    request = _request(task, model, at, image=seen, strength=0.6 * task.creativity) if task.creativity else None
-    return _Refined(size, request, cover(pixels, size) if _is_smaller(size, pixels) else pixels, seen)
+    pixels = cover(pixels, size) if _is_smaller(size, pixels) else pixels
+    if not task.creativity:
+        return _Refined(size, None, pixels, seen)
+    pipeline = Pipeline(model)  # what the autoencoder loses is no change of the model's
+    coded = to_pixels(pipeline.decode(pipeline.encode(torch.from_numpy(from_pixels(seen)))).numpy())
+    return _Refined(size, _request(task, model, at, image=seen, strength=0.6 * task.creativity), pixels, coded)
 
 
 _PLANS: Final[dict[str, Callable[[ImageTask, Model, Pixels, Callable[[str], bytes]], Plan]]] = {

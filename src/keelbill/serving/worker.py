@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,13 @@ class _Painting:
 
 
 @dataclass(frozen=True)
+class _Drafted:
+    job: JobSpec
+    is_alone: bool
+    future: Future[Plan]
+
+
+@dataclass(frozen=True)
 class _Done:
     painting: _Painting
     future: Future[Succeeded]
@@ -104,12 +111,15 @@ class Worker:
         self, setup: Setup, send: Send, studios: Studios, read: Callable[[str], bytes], finisher: Finisher
     ) -> None:
         self.setup = setup
-        self.inbox: SimpleQueue[ToWorker | _Done] = SimpleQueue()
+        self.inbox: SimpleQueue[ToWorker | _Drafted | _Done] = SimpleQueue()
         self._send = send
         self._studios = studios
         self._read = read
         self._finisher = finisher
         self._helper = ThreadPoolExecutor(1, "finish")
+        self._drafter = ThreadPoolExecutor(1, "draft")
+        self._drafting: dict[str, str | None] = {}
+        """Jobs whose input pictures are being read, with the reason if they were cancelled."""
         self._paintings: dict[str, _Painting] = {}
         self._finishing: dict[str, _Painting] = {}
         self._alone: deque[JobSpec] = deque()
@@ -125,10 +135,11 @@ class Worker:
         """Work until told to stop."""
         with contextlib.suppress(AppError, *_SHORT_OF_MEMORY):  # the first job that needs it is told why
             self._load(self._studios.default)
-        while self._take(wait=not self._paintings and not self._alone):
+        while self._take(wait=not self._paintings and not self._may_begin_alone()):
             self._begin_alone()
             for studio in self._studios.busy():
                 self._step(studio)
+        self._drafter.shutdown(cancel_futures=True)
         self._helper.shutdown(cancel_futures=True)
 
     def beat(self) -> Beat:
@@ -157,6 +168,8 @@ class Worker:
                 self._begin(message.job)
             elif isinstance(message, Cancel):
                 self._cancel(message)
+            elif isinstance(message, _Drafted):
+                self._drafted(message)
             elif isinstance(message, _Done):
                 self._finished(message)
 
@@ -175,29 +188,53 @@ class Worker:
         task = job.task
         if not is_alone:
             self._say(job, Started(self.setup.name, job.attempt))
-        try:
+        with self._told(job, is_alone=is_alone):
             if not self._studios.has(task.model):
                 self._load(task.model)
-            studio = self._studios.get(task.model)
-            begun_s = time.monotonic()
-            how = plan(task, studio.model, self._read)
-            painting = _Painting(job, studio, how, is_alone=is_alone)
-            if how.request is None:
-                self._finish(painting, None)
+            model = self._studios.get(task.model).model
+            if not task.image:
+                self._admit(job, plan(task, model, self._read), is_alone=is_alone)
                 return
-            sampling = studio.pipeline.prepare(how.request)
-            painting.phases["text"] = (time.monotonic() - begun_s) * 1000
-            painting.ticket = studio.batch.admit(sampling)
+            self._drafting[job.job_id] = None
+            future = self._drafter.submit(plan, task, model, self._read)
+            future.add_done_callback(lambda done: self.inbox.put(_Drafted(job, is_alone, done)))
+
+    def _drafted(self, draft: _Drafted) -> None:
+        cancelled = self._drafting.pop(draft.job.job_id)
+        if cancelled is not None:
+            self._say(draft.job, Cancelled(cancelled))
+            return
+        with self._told(draft.job, is_alone=draft.is_alone):
+            self._admit(draft.job, draft.future.result(), is_alone=draft.is_alone)
+
+    def _admit(self, job: JobSpec, how: Plan, *, is_alone: bool) -> None:
+        studio = self._studios.get(job.task.model)
+        painting = _Painting(job, studio, how, is_alone=is_alone)
+        if how.request is None:
+            self._finish(painting, None)
+            return
+        begun_s = time.monotonic()
+        sampling = studio.pipeline.prepare(how.request)
+        painting.phases["text"] = (time.monotonic() - begun_s) * 1000
+        painting.ticket = studio.batch.admit(sampling)
+        self._paintings[job.job_id] = painting
+        self._activity = "painting"
+
+    @contextlib.contextmanager
+    def _told(self, job: JobSpec, *, is_alone: bool) -> Iterator[None]:
+        """Tell what keeps a job from beginning."""
+        try:
+            yield
         except AppError as error:
             self._say(job, Failed(error.code, str(error)))
         except _SHORT_OF_MEMORY:
             self._short_of_memory(job, is_alone=is_alone)
-        else:
-            self._paintings[job.job_id] = painting
-            self._activity = "painting"
+
+    def _may_begin_alone(self) -> bool:
+        return bool(self._alone) and not (self._paintings or self._finishing or self._drafting)
 
     def _begin_alone(self) -> None:
-        if self._alone and not self._paintings and not self._finishing:
+        if self._may_begin_alone():
             self._begin(self._alone.popleft(), is_alone=True)
 
     def _cancel(self, message: Cancel) -> None:
@@ -205,6 +242,8 @@ class Worker:
         if painting is not None:
             painting.studio.batch.cancel(painting.ticket)
             self._say(painting.job, Cancelled(message.reason))
+        elif message.job_id in self._drafting:
+            self._drafting[message.job_id] = message.reason
         elif message.job_id in self._finishing:
             self._finishing[message.job_id].cancelled = message.reason
         for job in [job for job in self._alone if job.job_id == message.job_id]:
@@ -254,7 +293,7 @@ class Worker:
         """Return how many more jobs keep a step within its target; none while a model is loaded."""
         if self._activity == "loading":
             return 0
-        running = len(self._paintings) + len(self._finishing)
+        running = len(self._paintings) + len(self._finishing) + len(self._drafting)
         free = max(0, self.setup.jobs - running) if not self._alone else 0
         if not self._paintings or not self._step_s:
             return free
