@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from datetime import UTC, datetime
 
 import click
@@ -62,7 +63,7 @@ def transfers(org: str, limit: int) -> None:
     for row in rows:
         what = " ".join(word for word in (row.item, row.job_id, row.note) if word)
         table.add_row(_time(row.created_ms), row.kind, f"{credits_of(row.amount):+f}", what)
-    Console(width=None if click.get_text_stream("stdout").isatty() else 160).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _day(milliseconds: int) -> str:

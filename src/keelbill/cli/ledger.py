@@ -42,7 +42,8 @@ def prices() -> None:
 def sweep() -> None:
     """Remove expired credits, and give back reservations that expired more than an hour ago.
 
-    A running server does this every 30 seconds and knows which jobs still run; this command does not, so it waits longer.
+    A running server does this every 30 seconds and knows which jobs still run. This command does not, so it waits
+    longer.
     """
     with opened() as (database, ledger):
         expired = database.write_now(ledger.expire_lots)

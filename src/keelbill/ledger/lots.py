@@ -7,7 +7,6 @@ locked before its lots are touched, so nobody else moves them meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -66,10 +65,36 @@ RELEASE_LOTS = Prepared(
     .values(held=lot.c.held - hold_lot.c.amount)
 )
 
-
-def add(connection: Connection, values: dict[str, object]) -> None:
-    """Put a new lot into a wallet."""
-    connection.execute(insert(lot).values(held=0, **values))
+INSERT = Prepared(
+    insert(lot).values(
+        id=bindparam("id"),
+        wallet_id=bindparam("wallet"),
+        source_transfer=bindparam("source"),
+        category=bindparam("category"),
+        priority=0,
+        expires_ms=bindparam("expires"),
+        amount=_amount,
+        remaining=_amount,
+        held=0,
+    )
+)
+TAKE = Prepared(
+    update(lot)
+    .where(lot.c.id == bindparam("lot"), lot.c.remaining - lot.c.held >= _amount)
+    .values(remaining=lot.c.remaining - _amount)
+)
+FREE_OF = Prepared(select(lot.c.remaining - lot.c.held).where(lot.c.id == bindparam("lot")))
+DUE = Prepared(
+    select(lot.c.id, lot.c.wallet_id)
+    .where(
+        lot.c.remaining > _ZERO,
+        lot.c.expires_ms.is_not(None),
+        lot.c.expires_ms <= bindparam("now"),
+        lot.c.remaining > lot.c.held,
+    )
+    .order_by(lot.c.wallet_id, lot.c.id)
+    .limit(bindparam("limit"))
+)
 
 
 def reserve(connection: Connection, wallet_id: int, hold_id: str, amount: int, now_ms: int) -> int:
@@ -104,32 +129,14 @@ def spend(connection: Connection, wallet_id: int, amount: int, categories: Seque
     for row in connection.execute(query.order_by(*ORDER)).all():
         part = min(missing, row.free)
         if part:
-            take(connection, row.id, part)
-            missing -= part
+            missing -= part * TAKE.count(connection, lot=row.id, amount=part)
     return missing
-
-
-def take(connection: Connection, lot_id: str, amount: int) -> bool:
-    """Take credits that nobody holds out of one lot; false if it has fewer."""
-    taken = connection.execute(
-        update(lot)
-        .where(lot.c.id == lot_id, lot.c.remaining - lot.c.held >= amount)
-        .values(remaining=lot.c.remaining - amount)
-    )
-    return taken.rowcount == 1
-
-
-def due(connection: Connection, now_ms: int, limit: int) -> list[Any]:
-    """Return expired lots with something left that nobody holds."""
-    query = select(lot.c.id, lot.c.wallet_id).where(
-        lot.c.remaining > _ZERO, lot.c.expires_ms.is_not(None), lot.c.expires_ms <= now_ms, lot.c.remaining > lot.c.held
-    )
-    return list(connection.execute(query.order_by(lot.c.wallet_id, lot.c.id).limit(limit)))
 
 
 def free_of(connection: Connection, lot_id: str) -> int:
     """Return what nobody holds of a lot, in micro-credits."""
-    return connection.scalar(select(lot.c.remaining - lot.c.held).where(lot.c.id == lot_id)) or 0
+    row = FREE_OF.row(connection, lot=lot_id)
+    return int(row[0]) if row else 0
 
 
 def free_in(connection: Connection, wallet_id: int, category: str) -> int:

@@ -53,18 +53,15 @@ class Mover:
         transfer_id = self._new_id()
         if not self._insert(connection, transfer_id, int(movement.system), wallet_id, movement, now_ms):
             return False
-        repository.add_posted(connection, wallet_id, movement.amount)
-        lots.add(
+        repository.ADD_POSTED.count(connection, wallet=wallet_id, amount=movement.amount)
+        lots.INSERT.count(
             connection,
-            {
-                "id": self._new_id(),
-                "wallet_id": wallet_id,
-                "source_transfer": transfer_id,
-                "category": movement.category.value,
-                "expires_ms": movement.expires_ms,
-                "amount": movement.amount,
-                "remaining": movement.amount,
-            },
+            id=self._new_id(),
+            wallet=wallet_id,
+            source=transfer_id,
+            category=movement.category.value,
+            expires=movement.expires_ms,
+            amount=movement.amount,
         )
         return True
 
@@ -77,10 +74,10 @@ class Mover:
         categories: Sequence[str] = tuple(Category),
     ) -> bool:
         """Take credits that nobody holds out of a wallet; false if there are too few, and nothing was changed."""
-        repository.lock_wallet(connection, wallet_id)
+        repository.LOCK_WALLET.row(connection, wallet=wallet_id)
         if sum(lots.free_in(connection, wallet_id, category) for category in categories) < movement.amount:
             return False
-        if not repository.take_posted(connection, wallet_id, movement.amount):
+        if not repository.TAKE_POSTED.count(connection, wallet=wallet_id, amount=movement.amount):
             return False
         lots.spend(connection, wallet_id, movement.amount, categories)
         self._insert(connection, self._new_id(), wallet_id, int(movement.system), movement, now_ms)
@@ -93,31 +90,30 @@ class Mover:
             How many lots were touched.
         """
         touched = 0
-        for row in lots.due(connection, now_ms, limit):
-            repository.lock_wallet(connection, row.wallet_id)
-            amount = lots.free_of(connection, row.id)
-            if amount and lots.take(connection, row.id, amount):
-                repository.take_posted(connection, row.wallet_id, amount)
+        for lot_id, wallet_id in lots.DUE.rows(connection, now=now_ms, limit=limit):
+            repository.LOCK_WALLET.row(connection, wallet=wallet_id)
+            amount = lots.free_of(connection, lot_id)
+            if amount and lots.TAKE.count(connection, lot=lot_id, amount=amount):
+                repository.TAKE_POSTED.count(connection, wallet=wallet_id, amount=amount)
                 movement = Movement(Kind.EXPIRY, System.EXPIRED, amount, note="credits expired")
-                self._insert(connection, self._new_id(), row.wallet_id, int(System.EXPIRED), movement, now_ms)
+                self._insert(connection, self._new_id(), wallet_id, int(System.EXPIRED), movement, now_ms)
                 touched += 1
         return touched
 
     def _insert(
         self, connection: Connection, transfer_id: str, debit: int, credit: int, movement: Movement, now_ms: int
     ) -> bool:
-        return repository.insert_transfer(
+        inserted = repository.INSERT_TRANSFER.count(
             connection,
-            {
-                "id": transfer_id,
-                "kind": movement.kind.value,
-                "debit_wallet": debit,
-                "credit_wallet": credit,
-                "amount": movement.amount,
-                "external_ref": movement.reference,
-                "actor_type": movement.actor_type,
-                "actor_id": movement.actor_id,
-                "note": movement.note,
-                "created_ms": now_ms,
-            },
+            id=transfer_id,
+            kind=movement.kind.value,
+            debit=debit,
+            credit=credit,
+            amount=movement.amount,
+            reference=movement.reference,
+            actor_type=movement.actor_type,
+            actor_id=movement.actor_id,
+            note=movement.note,
+            now=now_ms,
         )
+        return inserted == 1

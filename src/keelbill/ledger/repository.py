@@ -77,12 +77,12 @@ RELEASE_HELD = Prepared(
     .where(wallet.c.id == bindparam("wallet"), wallet.c.held >= _amount)
     .values(held=wallet.c.held - _amount)
 )
-INSERT_TRANSFER = Prepared(
+INSERT_CAPTURE = Prepared(
     insert(transfer).values(
         id=bindparam("id"),
-        kind=bindparam("kind"),
+        kind="capture",
         debit_wallet=bindparam("debit"),
-        credit_wallet=bindparam("credit"),
+        credit_wallet=int(System.REVENUE),
         amount=_amount,
         hold_id=bindparam("hold"),
         actor_type="system",
@@ -91,23 +91,37 @@ INSERT_TRANSFER = Prepared(
         created_ms=bindparam("now"),
     )
 )
+INSERT_TRANSFER = Prepared(
+    insert(transfer).values(
+        id=bindparam("id"),
+        kind=bindparam("kind"),
+        debit_wallet=bindparam("debit"),
+        credit_wallet=bindparam("credit"),
+        amount=_amount,
+        external_ref=bindparam("reference"),
+        actor_type=bindparam("actor_type"),
+        actor_id=bindparam("actor_id"),
+        note=bindparam("note"),
+        created_ms=bindparam("now"),
+    ),
+    unless_there=True,
+)
+ADD_POSTED = Prepared(update(wallet).where(wallet.c.id == bindparam("wallet")).values(posted=wallet.c.posted + _amount))
+TAKE_POSTED = Prepared(
+    update(wallet)
+    .where(wallet.c.id == bindparam("wallet"), wallet.c.posted - wallet.c.held >= _amount)
+    .values(posted=wallet.c.posted - _amount)
+)
+LOCK_WALLET = Prepared(
+    update(wallet).where(wallet.c.id == bindparam("wallet")).values(posted=wallet.c.posted).returning(wallet.c.posted)
+)
+FIND_WALLET = Prepared(select(wallet.c.id, wallet.c.posted, wallet.c.held).where(wallet.c.org_id == bindparam("org")))
 EXPIRED_HOLDS = Prepared(
     select(hold.c.job_id)
     .where(IS_OPEN, hold.c.expires_ms <= bindparam("now"))
     .order_by(hold.c.expires_ms)
     .limit(bindparam("limit"))
 )
-
-
-def find_wallet(connection: Connection, org_id: str) -> Any:
-    """Return an organisation's wallet row, or nothing."""
-    return connection.execute(select(wallet).where(wallet.c.org_id == org_id)).one_or_none()
-
-
-def lock_wallet(connection: Connection, wallet_id: int) -> Any:
-    """Keep others from changing a wallet until the commit, and return its row."""
-    unchanged = update(wallet).where(wallet.c.id == wallet_id).values(posted=wallet.c.posted)
-    return connection.execute(unchanged.returning(wallet.c.posted, wallet.c.held, wallet.c.org_id)).one()
 
 
 def open_wallet(connection: Connection, org_id: str) -> bool:
@@ -117,28 +131,8 @@ def open_wallet(connection: Connection, org_id: str) -> bool:
 
 def balance(connection: Connection, org_id: str) -> Balance | None:
     """Return an organisation's balance, or nothing if it has no wallet."""
-    row = connection.execute(select(wallet.c.posted, wallet.c.held).where(wallet.c.org_id == org_id)).one_or_none()
-    return None if row is None else Balance(Micro(row.posted), Micro(row.held))
-
-
-def add_posted(connection: Connection, wallet_id: int, amount: int) -> None:
-    """Raise what a customer has."""
-    connection.execute(update(wallet).where(wallet.c.id == wallet_id).values(posted=wallet.c.posted + amount))
-
-
-def take_posted(connection: Connection, wallet_id: int, amount: int) -> bool:
-    """Lower what a customer has, unless that would touch what is held."""
-    taken = connection.execute(
-        update(wallet)
-        .where(wallet.c.id == wallet_id, wallet.c.posted - wallet.c.held >= amount)
-        .values(posted=wallet.c.posted - amount)
-    )
-    return taken.rowcount == 1
-
-
-def insert_transfer(connection: Connection, values: dict[str, object]) -> bool:
-    """Write a movement; false if one with the same reference is there."""
-    return insert_absent(connection, transfer, values)
+    row = FIND_WALLET.row(connection, org=org_id)
+    return None if row is None else Balance(Micro(row[1]), Micro(row[2]))
 
 
 def hold_of(connection: Connection, job_id: str) -> Any:

@@ -197,15 +197,8 @@ class Ledger:
         if is_capped:
             budgets.SPEND.count(connection, hold=hold_id, amount=amount)
         lots.SPEND_LOTS.count(connection, hold=hold_id)
-        repository.INSERT_TRANSFER.count(
-            connection,
-            id=self._new_id(),
-            kind=Kind.CAPTURE.value,
-            debit=wallet_id,
-            credit=int(System.REVENUE),
-            amount=amount,
-            hold=hold_id,
-            now=now,
+        repository.INSERT_CAPTURE.count(
+            connection, id=self._new_id(), debit=wallet_id, amount=amount, hold=hold_id, now=now
         )
         available, threshold, org_id = spent
         if threshold is not None and available < threshold:
@@ -356,7 +349,7 @@ class Ledger:
         self._mover.credit(connection, self._wallet_id(connection, org_id), movement, now)
 
     def _wallet_id(self, connection: Connection, org_id: str) -> int:
-        row = repository.find_wallet(connection, org_id)
+        row = repository.FIND_WALLET.row(connection, org=org_id)
         if row is None:
             raise NoWallet(org_id)
-        return int(row.id)
+        return int(row[0])
