@@ -21,7 +21,6 @@ from keelbill.api.platform import Platform, build_platform
 from keelbill.core.principal import DEFAULT_SCOPES, Scope
 from keelbill.core.settings import Settings
 from keelbill.core.types import Micro, micro
-from keelbill.db.base import metadata
 from keelbill.identity.schemas import KeyOptions
 from keelbill.serving.pool import WorkerPool
 from keelbill.serving.scripted import Fault, ScriptedPool
@@ -59,8 +58,7 @@ class LiveServer:
             faults=[Fault("fail", when=self.FAIL, times=_ALWAYS), Fault("filter", when=self.FILTER, times=_ALWAYS)],
             read=BlobStore(self.settings.blobs_folder).read,
         )
-        self.platform: Platform = build_platform(self.settings, pool=self.pool)
-        metadata.create_all(self.platform.db.engine)
+        self.platform: Platform = build_platform(self.settings, pool=self.pool, migrates=True)
         self.url = ""
         self.key = ""
         self.org_id = ""

@@ -61,7 +61,7 @@ class TestWhoAsks:
         [
             {},
             {"authorization": ""},
-            {"authorization": "Bearer "},
+            {"authorization": "Bearer"},
             {"authorization": "Bearer sk-wrong"},
             {"authorization": "Basic c2stOg=="},
             {"authorization": "sk-" + "a" * 48},
