@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -22,6 +22,7 @@ from keelbill.core.errors import NotFound, RateLimited, Unavailable
 from keelbill.serving.admission import Admission, Limits, Load, retry_after_s
 from keelbill.serving.audience import Audience
 from keelbill.serving.estimates import CostModel
+from keelbill.serving.forecast import Forecast
 from keelbill.serving.messages import (
     Cancelled,
     Event,
@@ -90,12 +91,6 @@ class _Job:
         return self.submitted_s + self.spec.deadline_s
 
 
-@dataclass
-class _Places:
-    at_s: float = -math.inf
-    of: dict[str, tuple[int, float]] = field(default_factory=dict)
-
-
 class Gateway:
     """The queue, and the only one who talks to the pool of workers.
 
@@ -127,6 +122,7 @@ class Gateway:
         self.lease_s = lease_s
         self.costs = costs or CostModel()
         self.queue = FairQueue()
+        self.forecast = Forecast(self.queue, pool.workers, self._running, self.clock)
         self.admissions = Admission(limits or Limits())
         self.is_draining = False
         self.stale = 0
@@ -135,7 +131,6 @@ class Gateway:
         self._ended: OrderedDict[str, _Job] = OrderedDict()
         self._ended_bytes = 0
         self._claiming: Counter[str] = Counter()
-        self._places = _Places()
         self._paused_until_s = -math.inf
         self._renewed_at_s = -math.inf
         self._told_at_s = -math.inf
@@ -233,11 +228,11 @@ class Gateway:
         """
         if self.is_draining:
             self.meter.refused("draining")
-            raise Unavailable("The server is shutting down.", retry_after_s=retry_after_s(self._drain_s()))
-        load = self._load(org_id, weight)
+            raise Unavailable("The server is shutting down.", retry_after_s=retry_after_s(self.forecast.drain_s))
+        load = self.forecast.load(org_id, weight=weight, is_free=bool(self._free()))
         # All pictures of one request are wanted before its deadline.
         load = Load(
-            load.queued, load.wait_s + (count - 1) * cost_ms / 1000 / self._hands(), load.drain_s, load.account_s
+            load.queued, load.wait_s + (count - 1) * cost_ms / 1000 / self.forecast.hands, load.drain_s, load.account_s
         )
         try:
             self.admissions.admit(
@@ -299,7 +294,7 @@ class Gateway:
         """
         job = self._known(job_id)
         if job.state == "queued":
-            job.audience.last = self._queued(job_id)
+            job.audience.last = self.forecast.place(job_id)
         async for event in job.audience.events():
             yield event
 
@@ -314,7 +309,7 @@ class Gateway:
 
     def position(self, job_id: str) -> Queued | None:
         """Return a waiting job's place from 1 and the milliseconds until it begins; nothing if it does not wait."""
-        return self._queued(job_id) if job_id in self.queue else None
+        return self.forecast.place(job_id) if job_id in self.queue else None
 
     def estimate(self, task: ImageTask) -> float:
         """Return the worker milliseconds that a task should take."""
@@ -322,7 +317,7 @@ class Gateway:
 
     def wait_ms(self, org_id: str, *, weight: int = 1) -> float:
         """Return the milliseconds until a new job of an account would begin."""
-        return self._load(org_id, weight).wait_s * 1000
+        return self.forecast.load(org_id, weight=weight, is_free=bool(self._free())).wait_s * 1000
 
     def workers(self) -> list[WorkerInfo]:
         """Return all workers."""
@@ -346,43 +341,15 @@ class Gateway:
             raise NotFound(f"There is no job {job_id!r} in the queue or on a worker.")
         return self._jobs[job_id]
 
-    # ------------------------------------------------------------ estimates
-
-    def _hands(self) -> int:
-        return max(1, sum(worker.ready for worker in self.pool.workers()))
-
-    def _running_ms(self) -> float:
-        now_s = self.clock.monotonic_s()
-        return sum(
-            max(0.0, job.spec.cost_ms - (now_s - job.began_s) * 1000)
-            for job in self._active.values()
-            if job.began_s is not None and job.state == "running"
-        )
-
-    def _drain_s(self) -> float:
-        return (self.queue.total_ms + self._running_ms()) / 1000 / self._hands()
-
-    def _load(self, org_id: str, weight: int) -> Load:
-        queued = len(self.queue)
-        if not queued and self._free():
-            return Load(0, 0.0, 0.0, 1.0)
-        hands, running_ms = self._hands(), self._running_ms()
-        wait_s = (self.queue.ahead_ms(org_id, weight=weight) + running_ms) / 1000 / hands
-        drain_s = (self.queue.total_ms + running_ms) / 1000 / hands
-        return Load(queued, wait_s, drain_s, min(wait_s, running_ms / 1000 / hands or wait_s))
-
-    def _queued(self, job_id: str) -> Queued:
-        now_s = self.clock.monotonic_s()
-        missing = job_id not in self._places.of
-        if now_s - self._places.at_s > (0.05 if missing else PLACES_S / 2):
-            self._places = _Places(now_s, self.queue.places())
-        position, before_ms = self._places.of.get(job_id, (len(self.queue), self.queue.total_ms))
-        return Queued(position, (before_ms + self._running_ms()) / self._hands())
+    def _running(self) -> Iterator[tuple[float, float]]:
+        for job in self._active.values():
+            if job.state == "running" and job.began_s is not None:
+                yield job.spec.cost_ms, job.began_s
 
     def _tell_places(self) -> None:
         for job in self._active.values():
             if job.state == "queued" and job.audience:
-                place = self._queued(job.id)
+                place = self.forecast.place(job.id)
                 if place != job.audience.last:
                     job.audience.tell(place)
 
