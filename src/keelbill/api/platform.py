@@ -21,11 +21,13 @@ from keelbill.gallery.service import Gallery
 from keelbill.identity.secret import load_secret
 from keelbill.identity.wiring import Identity, build_identity
 from keelbill.imaging.sandbox import DecodeService
+from keelbill.jobs import repository as job_repository
 from keelbill.jobs.book import Book, Parts
 from keelbill.jobs.janitor import Janitor
 from keelbill.jobs.service import Jobs
 from keelbill.ledger.prices import PriceList
 from keelbill.ledger.service import Ledger
+from keelbill.moderation.service import Moderation
 from keelbill.serving.admission import Limits
 from keelbill.serving.gateway import Gateway
 from keelbill.serving.pool import WorkerPool
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from keelbill.identity.authenticate import Authenticator
     from keelbill.identity.keyring import Keys
     from keelbill.identity.service import Accounts
-    from keelbill.moderation.service import Moderation
 
 IDENTITY_SWEEP_S = 300.0
 BOOKS_EVERY_S = 86_400.0
@@ -194,33 +195,37 @@ def build_platform(
         clock: The time; the machine's if none is given.
         migrates: Whether its start brings the database to this version's form.
     """
-    from keelbill.moderation.service import Moderation
-
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     clock = clock or SystemClock()
+    secret = load_secret(settings.home)
     telemetry = Metrics(frozenset(PUBLIC_MODELS), default_model=settings.model)
     database = open_database(settings.database)
     database.on_commit = telemetry.committed
     blobs = BlobStore(settings.blobs_folder, min_free_bytes=settings.min_free_disk_bytes)
-    ledger = Ledger(clock, PriceList.load(), settings)
+    ledger = Ledger(clock, PriceList.load(settings.home / "prices.toml", clock), settings)
     usage = Usage(database, clock)
     webhooks = Webhooks(database, clock, settings)
     courier = Courier(database, clock, Caller(allow_private=settings.webhook_private_targets))
-    gallery = Gallery(database, blobs, clock)
+    gallery = Gallery(
+        database,
+        blobs,
+        clock,
+        forget_job=job_repository.forget_result,
+        needed_elsewhere=job_repository.wants_blob,
+    )
     book = Book(Parts(database, blobs, ledger, gallery, usage, webhooks, clock, settings), on_message=courier.wake)
     limits = Limits(account_jobs=settings.max_account_jobs, queued_jobs=settings.max_queued_jobs)
     gateway = Gateway(pool or _pool(settings, blobs), book, clock, limits=limits, meter=telemetry)
     jobs = Jobs(book, gateway)
-    revocations = _Revocations(jobs)
     identity = build_identity(
         database,
         clock,
         settings,
-        load_secret(settings.home),
+        secret,
         on_org_created=lambda connection, org_id: _open_wallet(ledger, connection, org_id),
         on_verified=lambda connection, org_id, who: _grant(ledger, connection, org_id, who),
-        on_key_revoked=revocations.note,
-        after_key_revoked=revocations.cancel_jobs,
+        on_key_revoked=lambda connection, org_id, key_id: _tell(webhooks, connection, org_id, key_id),
+        after_key_revoked=jobs.cancel_of_key,
     )
     return Platform(
         settings=settings,
@@ -238,7 +243,7 @@ def build_platform(
         gateway=gateway,
         jobs=jobs,
         janitor=Janitor(book, gateway),
-        moderation=Moderation(database, clock, settings),
+        moderation=Moderation(database, clock, settings, secret),
         decoder=DecodeService(),
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
@@ -262,21 +267,8 @@ def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> Non
     ledger.grant_free(connection, org_id, who)
 
 
-class _Revocations:
-    """Cancels what waits under a key, once its revocation is committed."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._orgs: dict[str, str] = {}
-
-    def note(self, _: Connection, org_id: str, key_id: str) -> None:
-        """Take note whose key is being revoked; this may be rolled back."""
-        self._orgs[key_id] = org_id
-
-    async def cancel_jobs(self, key_id: str) -> None:
-        """Cancel the jobs of a key that is revoked now."""
-        if org_id := self._orgs.pop(key_id, ""):
-            await self._jobs.cancel_of_key(org_id, key_id)
+def _tell(webhooks: Webhooks, connection: Connection, org_id: str, key_id: str) -> None:
+    webhooks.emit(connection, org_id, "key.revoked", {"id": key_id})
 
 
 def _pool(settings: Settings, blobs: BlobStore) -> WorkerPool:
