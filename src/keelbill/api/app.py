@@ -57,7 +57,8 @@ def create_app(platform: Platform) -> FastAPI:
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
-    from keelbill.api.native import accounts, keys, orgs, sessions
+    from keelbill.api.native import accounts, gallery, jobs, keys, orgs, sessions, usage, webhooks
+    from keelbill.api.native import credits as money
     from keelbill.api.openai import routes as openai
     from keelbill.api.stability import routes, v1
 
@@ -65,7 +66,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     app.include_router(routes.router(platform))
     app.include_router(v1.router(platform))
     app.include_router(openai.router(platform))
-    for part in (accounts, keys, orgs, sessions):
+    for part in (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money):
         app.include_router(part.router)
 
 

@@ -37,6 +37,7 @@ from keelbill.storage.hub import Hub, Kind
 PING_S: Final = 15
 MEGAPIXEL: Final = 2**20
 STEPS_INCLUDED: Final = 50
+INSTALLED_FOR_S: Final = 10.0
 OWN_MODEL_ITEM: Final = "sd3.5-medium"
 """What a model costs that is asked for by its own name, which no price list knows."""
 
@@ -70,7 +71,7 @@ async def submit_job(
     platform = platform_of(request)
     prompt = clean_text("prompt", body.prompt, min_chars=1)
     negative = clean_text("negative_prompt", body.negative_prompt)
-    engine = await _engine(platform, body.model)
+    engine = await _engine(request, body.model)
     source = await _source(platform, caller, body)
     await platform.moderation.check_prompt(caller, prompt, request_id=visit_of(request).request_id)
     asked = ImageRequest(
@@ -159,19 +160,30 @@ async def _told(events: AsyncIterator[Event], number: int) -> AsyncIterator[Serv
         facts = msgspec.to_builtins(shown)
         kind = facts.pop("type")
         facts.pop("image", None)
-        yield ServerSentEvent(json.dumps(facts), event=kind, id=str(number))
+        yield ServerSentEvent(json.dumps(facts), event=kind, id=str(number), sep="\n")
         number += 1
 
 
-async def _engine(platform: Platform, model: str) -> Engine:
-    hub = Hub.from_settings(platform.settings)
-    installed = {item.name for item in await asyncio.to_thread(hub.list, Kind.MODEL)}
+async def _engine(request: Request, model: str) -> Engine:
+    platform, installed = platform_of(request), await _installed(request)
     public = PUBLIC_MODELS.get(model)
     if public is not None:
         return engine_for(public, installed=installed, default=platform.settings.model)
     if model not in installed:
         raise UnknownModel("model", model, {*installed, *PUBLIC_MODELS})
     return Engine(model)
+
+
+async def _installed(request: Request) -> frozenset[str]:
+    """Return the names of installed models, as they were at most ten seconds ago."""
+    state, platform = request.app.state, platform_of(request)
+    until_s, names = getattr(state, "installed_models", (-1.0, frozenset[str]()))
+    if platform.clock.monotonic_s() < until_s:
+        return frozenset(names)
+    hub = Hub.from_settings(platform.settings)
+    found = frozenset(item.name for item in await asyncio.to_thread(hub.list, Kind.MODEL))
+    state.installed_models = (platform.clock.monotonic_s() + INSTALLED_FOR_S, found)
+    return found
 
 
 async def _source(platform: Platform, caller: Principal, body: NewJob) -> str:
