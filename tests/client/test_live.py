@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from keelbill import client as sdk
-from keelbill.client import AsyncClient, Client, Picture, Retries
+from keelbill.client import AsyncClient, Client, Done, Picture, Progress, Retries, Started
 from keelbill.client.target import checksum
-from support.pages import check_first_call, check_notebook, run_notebook, run_page
+from support.pages import check_first_call, check_notebook, check_sdk_tutorial, run_notebook, run_page
 from support.server import LiveServer
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,6 +56,12 @@ class TestRefused:
         with Client(head + checksum(head), server.url) as client, pytest.raises(sdk.AuthenticationError) as caught:
             client.balance()
         assert caught.value.name == "unauthorized"
+
+    def test_words_that_the_rules_forbid(self, client: Client) -> None:
+        before = client.balance()
+        with pytest.raises(sdk.ModerationError, match="Nothing was charged"):
+            client.generate("child pornography")
+        assert client.balance() == before
 
     def test_too_few_credits(self, server: LiveServer, client: Client) -> None:
         server.set_balance("1")
@@ -165,6 +171,60 @@ class TestTwice:
         assert caught.value.can_retry
 
 
+class TestStreams:
+    def test_every_step_and_then_the_picture(self, server: LiveServer, client: Client) -> None:
+        with server.slow_workers(0.05):
+            events = list(client.stream("a red apple", seed=7, aspect_ratio="16:9"))
+        assert isinstance(events[-1], Done)
+        assert events[-1].picture.seed == 7
+        assert events[-1].picture.to_pil().size == (1344, 768)
+        assert events[-1].picture.credits_charged == Decimal("6.5")
+        steps = [(event.step, event.total) for event in events if isinstance(event, Progress)]
+        assert steps == sorted(set(steps))
+        assert steps[-1][1] == 4
+        assert any(isinstance(event, Started) for event in events)
+
+    def test_the_same_picture_as_by_generate(self, client: Client, apple: Picture) -> None:
+        last = list(client.stream("a red apple", seed=7))[-1]
+        assert isinstance(last, Done)
+        assert last.picture.to_pil().tobytes() == apple.to_pil().tobytes()
+        assert client.repeat(last.picture).to_pil().tobytes() == apple.to_pil().tobytes()
+
+    def test_leaving_the_loop_costs_nothing(self, server: LiveServer, client: Client) -> None:
+        before = client.balance()
+        with server.slow_workers(0.4):
+            for event in client.stream("a red apple"):
+                if isinstance(event, Progress):
+                    break
+            server.wait_until_idle()
+        assert client.balance() == before
+
+    def test_a_job_that_fails_costs_nothing(self, server: LiveServer, client: Client) -> None:
+        before = client.balance()
+        with pytest.raises(sdk.ServerError, match="Nothing was charged"):
+            list(client.stream(f"a red apple {server.FAIL}"))
+        assert client.balance() == before
+
+    def test_a_blurred_picture(self, server: LiveServer, client: Client) -> None:
+        last = list(client.stream(f"a red apple {server.FILTER}"))[-1]
+        assert isinstance(last, Done)
+        assert last.picture.is_filtered
+
+    def test_every_problem_has_its_sentence(self, client: Client) -> None:
+        with pytest.raises(sdk.BadRequestError) as caught:
+            list(client.stream("", seed=-1))
+        assert {problem.partition(":")[0] for problem in caught.value.problems} == {"prompt", "seed"}
+
+    def test_a_model_of_nobody(self, client: Client) -> None:
+        with pytest.raises(sdk.NotFoundError, match="model 'sd9' is not allowed"):
+            list(client.stream("a red apple", model="sd9"))
+
+    def test_too_few_credits(self, server: LiveServer, client: Client) -> None:
+        server.set_balance("1")
+        with pytest.raises(sdk.InsufficientCreditsError):
+            list(client.stream("a red apple"))
+
+
 class TestAccounts:
     def test_whose_key_it_is(self, client: Client) -> None:
         account = client.account()
@@ -181,6 +241,13 @@ class TestPages:
         server.set_balance("1000")
         names = run_page(DOCS / "tutorials" / "first-api-call.md", tmp_path, monkeypatch, server.url, server.key)
         check_first_call(names, tmp_path, capsys.readouterr().out)
+
+    def test_the_sdk_tutorial(
+        self, server: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        server.set_balance("1000")
+        names = run_page(DOCS / "tutorials" / "python-sdk.md", tmp_path, monkeypatch, server.url, server.key)
+        check_sdk_tutorial(names, tmp_path, capsys.readouterr().out)
 
     def test_the_reference(self, server: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         server.set_balance("1000")

@@ -137,6 +137,16 @@ class TestReading:
         assert reader.is_over
         assert reader.last_id == "1"
 
+    def test_what_is_told_again_after_a_break_is_left_out(self) -> None:
+        reader = EventReader()
+        told = b'event: progress\ndata: {"step": 2, "total": 4}\n\n'
+        assert list(reader.feed(told)) == [Progress(2, 4)]
+        reader.reconnect()
+        assert list(reader.feed(told + told.replace(b"2", b"3") + told.replace(b"2", b"3"))) == [
+            Progress(3, 4),
+            Progress(3, 4),
+        ]
+
     def test_a_half_read_event_is_forgotten_on_a_new_line(self) -> None:
         reader = EventReader()
         assert list(reader.feed(b"id: 4\nevent: queued\ndata: {")) == []

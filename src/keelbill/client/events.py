@@ -87,6 +87,8 @@ class EventReader:
     last_id: str = ""
     is_over: bool = False
     _rest: bytes = field(default=b"", repr=False)
+    _newest: Event | Finished | None = None
+    _is_back: bool = False
     _kind: str = ""
     _data: list[str] = field(default_factory=list)
 
@@ -101,12 +103,15 @@ class EventReader:
             raise UnexpectedAnswerError(f"An event is longer than {MAX_EVENT_BYTES:,} bytes.")
         for line in lines:
             found = self._line(line.decode("utf-8", "replace").rstrip("\r"))
+            is_known = self._is_back and found == self._newest
             if found is not None:
-                yield found
+                self._newest, self._is_back = found, False
+                if not is_known:
+                    yield found
 
     def reconnect(self) -> None:
-        """Forget a half-read event of a connection that broke."""
-        self._rest, self._kind = b"", ""
+        """Forget a half-read event of a line that broke; the newest event may be told again, and is left out then."""
+        self._rest, self._kind, self._is_back = b"", "", True
         self._data.clear()
 
     def _line(self, line: str) -> Event | Finished | None:
