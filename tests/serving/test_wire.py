@@ -7,10 +7,22 @@ from io import BytesIO
 
 import pytest
 
-from keelbill.serving.messages import Beat, Cancel, FromWorker, ImageTask, JobSpec, Progress, Run, Said, Setup, Stop
+from keelbill.serving.messages import (
+    Beat,
+    Cancel,
+    FromWorker,
+    ImageTask,
+    JobSpec,
+    Progress,
+    Run,
+    Said,
+    Setup,
+    Stop,
+    ToWorker,
+)
 from keelbill.serving.wire import BrokenFrame, pack, read_order, read_report
 
-ORDERS = [
+ORDERS: list[ToWorker] = [
     Setup(name="w", home="/h", blobs="/b", model="m"),
     Run(JobSpec(job_id="a", org_id="o", task=ImageTask(prompt="ein Drachen 🪁", seed=2**64 - 1))),
     Cancel("a", "gone"),
