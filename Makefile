@@ -8,7 +8,8 @@ export PYTHONDONTWRITEBYTECODE ?=
 
 .PHONY: run test picture check bench docs clean
 
-run: picture ## make a picture (the platform's server takes this place when it is there)
+run: $(VENV)/server.stamp ## start the platform on 127.0.0.1:8000
+	$(BIN)/keelbill serve
 
 picture: $(VENV)/server.stamp ## one picture: make picture PROMPT="a red car"
 	$(BIN)/keelbill generate "$(PROMPT)"
@@ -24,9 +25,14 @@ check: $(VENV)/dev.stamp ## format, lint, types, layers
 
 bench: $(VENV)/dev.stamp ## ratios against a peer; minutes
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/embedded.py
+	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/gateway.py
+	$(BIN)/python benchmarks/serving.py
 
 docs: $(VENV)/dev.stamp ## write the generated reference pages
 	$(BIN)/python -m keelbill.cli.reference docs/reference
+	$(BIN)/python -m keelbill.api.stability.reference docs/reference/rest-api.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
