@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from keelbill.api import envelope
 from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.api.stability.services import SERVICES
 from keelbill.api.stability.sizes import RATIOS, core_size, published_size
@@ -245,6 +248,31 @@ class TestPrices:
         assert answer.status_code == 500
         assert answer.json()["name"] == "internal_error"
         assert server.balance() == 20
+
+
+class TestRequestLog:
+    """What operators see of a request."""
+
+    @pytest.fixture
+    def lines(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        monkeypatch.setattr(envelope, "log", SimpleNamespace(info=lambda event, **facts: found.append(facts)))
+        return found
+
+    def test_charge_and_job(self, server: LiveServer, lines: list[dict[str, object]]) -> None:
+        server.set_balance("20")
+        assert server.client.post(SD3, **form(prompt="a")).status_code == 200
+        (line,) = [line for line in lines if line["route"] == SD3]
+        assert str(line["credits"]) == "6.5"
+        assert re.fullmatch("[0-9a-f]{32}", str(line["job"]))
+
+    def test_a_replay_is_not_counted_again(self, server: LiveServer, lines: list[dict[str, object]]) -> None:
+        server.set_balance("20")
+        key = {"idempotency-key": new_id()}
+        for _ in range(2):
+            assert server.client.post(SD3, headers=key, **form(prompt="a")).status_code == 200
+        assert [str(line["credits"]) for line in lines if line["route"] == SD3] == ["6.5", "0"]
+        assert len({line["job"] for line in lines if line["route"] == SD3}) == 1
 
 
 class TestModeration:
@@ -592,6 +620,16 @@ class TestLimits:
         pieces = iter([head, *[b"x" * 2**20] * 10])
         answer = api.post(SD3, content=pieces, headers={"content-type": "multipart/form-data; boundary=x"})
         assert (answer.status_code, answer.json()["name"]) == (413, "payload_too_large")
+
+    def test_the_151st_request_in_ten_seconds(self, start_server: Callable[..., LiveServer]) -> None:
+        live = start_server(rate_limit=150)
+        answers = [live.client.get("/v1/engines/list") for _ in range(151)]
+        assert {answer.status_code for answer in answers[:150]} == {200}
+        assert answers[150].status_code == 429
+        assert 1 <= int(answers[150].headers["retry-after"]) <= 10
+        answer = live.client.post(SD3, **form(prompt="a"))
+        assert (answer.status_code, answer.json()["name"]) == (429, "rate_limit_exceeded")
+        assert live.client.get("/v1/images/files/x").status_code == 404  # links are not counted by key
 
     def test_a_client_that_hangs_up_does_not_pay(self, server: LiveServer) -> None:
         server.set_balance("20")

@@ -21,7 +21,7 @@ from keelbill.core.errors import BadImage, InvalidRequest, PaymentRequired
 from keelbill.core.principal import Principal
 from keelbill.core.types import Micro, Size, credits_of
 from keelbill.imaging.clean import CleanImage
-from keelbill.jobs.schemas import Idempotency, ImageRequest, Outcome
+from keelbill.jobs.schemas import Idempotency, ImageRequest, Outcome, Ticket
 from keelbill.serving.messages import ImageTask
 from keelbill.storage.hub import Hub, Kind
 
@@ -221,7 +221,22 @@ class Door:
             PaymentRequired: The balance or a cap is below the price.
             AppError: Whatever else kept them from being made; nothing was charged then.
         """
-        return await self.platform.jobs.run_many(call.principal, list(requests), idempotency, disconnected=call.gone)
+        outcomes = await self.platform.jobs.run_many(
+            call.principal, list(requests), idempotency, disconnected=call.gone
+        )
+        visit = visit_of(call.request)
+        visit.job_id = outcomes[0].job_id
+        if not outcomes[0].replayed:
+            visit.is_generation = True
+            visit.credits_micro = sum(outcome.charged for outcome in outcomes)
+            visit.wait_ms = max(outcome.queue_ms + outcome.run_ms for outcome in outcomes)
+        return outcomes
+
+    async def submit(self, call: Call, request: ImageRequest, idempotency: Idempotency | None) -> Ticket:
+        """Pay for a picture that the client polls for; errors as of `run`."""
+        ticket = await self.platform.jobs.submit(call.principal, request, idempotency)
+        visit_of(call.request).job_id = ticket.job_id
+        return ticket
 
     def elapsed_ms(self, call: Call) -> float:
         """Return milliseconds since the request began."""

@@ -96,7 +96,7 @@ def _service_handler(door: Door, service: Service) -> Handler:
         task = await _with_engine(door, values, service.build(values, await door.store(pictures)))
         wanted = door.order(call, item, task, requested_model=values.text("model"), is_async=service.is_async)
         if service.is_async:
-            ticket = await door.platform.jobs.submit(call.principal, wanted, named)
+            ticket = await door.submit(call, wanted, named)
             headers = {"idempotent-replayed": "true"} if ticket.replayed else {}
             return JSONResponse({"id": result_name(call.principal, ticket.job_id)}, headers=headers)
         outcomes = await door.run(call, [wanted], named)
@@ -155,7 +155,7 @@ def _result_handler(door: Door) -> Handler:
             as_json = wants_json(request.headers.get("accept"))
         except Problem as problem:
             raise InvalidRequest(f"accept: {problem}") from problem
-        outcome = await door.platform.jobs.result(call.principal, job_of(call.principal, name))
+        outcome = await door.platform.jobs.result(call.principal, job_of(call.principal, name), same_key=True)
         if outcome is None:
             return JSONResponse({"id": name, "status": "in-progress"}, status_code=202)
         headers = {"x-keelbill-model": outcome.model, "x-credits-charged": credits_text(outcome.charged)}
