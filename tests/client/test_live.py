@@ -248,6 +248,7 @@ class TestPages:
         server.set_balance("1000")
         names = run_page(DOCS / "tutorials" / "python-sdk.md", tmp_path, monkeypatch, server.url, server.key)
         check_sdk_tutorial(names, tmp_path, capsys.readouterr().out)
+        assert server.balance() == Decimal(1000) - Decimal("23.5")
 
     def test_the_reference(self, server: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         server.set_balance("1000")

@@ -35,7 +35,14 @@ OTHER_MAKER_KEY = "sk-" + "x" * 48
 QUICK = Retries(attempts=4, first_wait_s=0.01, longest_wait_s=0.02)
 JOB = "0123456789abcdef" * 4
 
-PRICES = {"sd3.5-large": "6.5", "sd3": "6.5", "sd3.5-large-turbo": "4", "sd3-turbo": "4", "sd3.5-medium": "3.5"}
+PRICES = {
+    "sd3.5-large": "6.5",
+    "sd3": "6.5",
+    "sd3.5-large-turbo": "4",
+    "sd3-turbo": "4",
+    "sd3.5-medium": "3.5",
+    "sd3.5-flash": "2.5",
+}
 WORDLESS = ("/fast", "/erase", "/outpaint", "/remove-background", "/replace-background-and-relight", "/style-transfer")
 RATIOS = {"1:1": (64, 64), "16:9": (84, 48), "9:16": (48, 84)}
 
