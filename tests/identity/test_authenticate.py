@@ -114,7 +114,8 @@ class TestPrincipal:
 
         assert found.key_id == record.id
         assert found.key_stub == record.stub == f"{secret[:7]}…{secret[-4:]}"
-        assert (found.scopes, found.caps, found.rate_limit) == ({"generate"}, Caps(per_day=5), 7)
+        assert found.scopes == {"generate"}
+        assert (found.caps, found.rate_limit) == (Caps(per_day=5), 7)
         assert (found.org_id, found.user_id, found.role) == (owner.org_id, owner.user_id, "owner")
 
     async def test_staff_has_no_power_through_ordinary_keys(self, house: House) -> None:

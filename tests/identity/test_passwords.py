@@ -19,8 +19,10 @@ class TestChoice:
 
     @pytest.mark.parametrize(
         "password",
-        ["password", "P4ssw0rd", "PASSWORD1!", "qwertyuiop", "12345678", "aaaaaaaa", "abcabcabc", "Summer2024!"]
-        + ["iloveyou1", "987654321", "1q2w3e4r", "liverpool7", "01011990", "dragon123", "keelbill2026"],
+        [
+            *("password", "P4ssw0rd", "PASSWORD1!", "qwertyuiop", "12345678", "aaaaaaaa", "abcabcabc", "Summer2024!"),
+            *("iloveyou1", "987654321", "1q2w3e4r", "liverpool7", "01011990", "dragon123", "keelbill2026"),
+        ],
     )
     def test_common(self, password: str) -> None:
         with pytest.raises(WeakPassword, match="attackers"):

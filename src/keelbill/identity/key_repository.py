@@ -69,9 +69,9 @@ def of_member(connection: Connection, org_id: str, user_id: str) -> list[KeyReco
     return [_record(row) for row in connection.execute(select(api_key).where(mine))]
 
 
-def digest_of(connection: Connection, key_id: str) -> str:
-    """Return a key's digest, "" if there is no such key."""
-    return connection.execute(select(api_key.c.digest).where(api_key.c.id == key_id)).scalar_one_or_none() or ""
+def org_of(connection: Connection, key_id: str) -> str:
+    """Return whose a key is, "" if there is no such key."""
+    return connection.execute(select(api_key.c.org_id).where(api_key.c.id == key_id)).scalar_one_or_none() or ""
 
 
 def holder(connection: Connection, digest: str) -> Holder | None:

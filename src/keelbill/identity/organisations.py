@@ -234,6 +234,16 @@ class Organisations:
             repository.change_person(connection, person.id, verified_ms=self._clock.now_ms())
         return record.org_id
 
+    def check_invitation(self, connection: Connection, token: str) -> None:
+        """Look at an invitation without using it up.
+
+        Raises:
+            LinkExpired: It was used, withdrawn or has expired.
+        """
+        hashed = digest(self._secret, "invitation", token)
+        if not repository.has_invitation(connection, hashed, self._clock.now_ms()):
+            raise LinkExpired
+
     def take_invitation(self, connection: Connection, token: str) -> Invitation:
         """Use an invitation up.
 

@@ -212,6 +212,12 @@ def remove_invitation(connection: Connection, org_id: str, invitation_id: str) -
     return connection.execute(delete(invitation).where(mine)).rowcount == 1
 
 
+def has_invitation(connection: Connection, digest: str, now_ms: int) -> bool:
+    """Whether the invitation that a link names is open."""
+    this = (invitation.c.digest == digest) & (invitation.c.expires_ms > now_ms)
+    return connection.execute(select(invitation.c.id).where(this)).first() is not None
+
+
 def take_invitation(connection: Connection, digest: str, now_ms: int) -> Invitation | None:
     """Return and forget the invitation that a link names, if it is open."""
     this = (invitation.c.digest == digest) & (invitation.c.expires_ms > now_ms)

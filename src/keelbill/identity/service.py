@@ -246,6 +246,7 @@ class Accounts:
             InvalidRequest: The password is too short, too long or too common.
         """
         check_new(password)
+        await self._database.read(lambda c: self.orgs.check_invitation(c, token))
         password_hash = await self.passwords.hash(password)
 
         def add(connection: Connection) -> OpenedSession:
@@ -353,6 +354,7 @@ class Accounts:
             InvalidRequest: The password is too short, too long or too common.
         """
         check_new(password)
+        await self._database.read(lambda c: self._tokens.check(c, "reset", token))
         password_hash = await self.passwords.hash(password)
 
         def use(connection: Connection) -> None:
@@ -424,6 +426,7 @@ class Accounts:
             raise LinkExpired
         email = checked_address(email)
         check_new(password, address=email)
+        await self._database.read(lambda c: self._tokens.check(c, "setup", token))
         password_hash = await self.passwords.hash(password)
 
         def claim(connection: Connection) -> OpenedSession:

@@ -102,6 +102,13 @@ def take_token(connection: Connection, digest: str, purpose: str, now_ms: int) -
     return None if row is None else (row.user_id, row.payload)
 
 
+def has_token(connection: Connection, digest: str, purpose: str, now_ms: int) -> bool:
+    """Whether a token could be used up now."""
+    this = (one_time_token.c.digest == digest) & (one_time_token.c.purpose == purpose)
+    query = select(one_time_token.c.digest).where(this, one_time_token.c.expires_ms > now_ms)
+    return connection.execute(query).first() is not None
+
+
 def drop_tokens(connection: Connection, user_id: str, *purposes: str) -> None:
     """Void a user's unused tokens of some purposes."""
     mine = (one_time_token.c.user_id == user_id) & one_time_token.c.purpose.in_(purposes)

@@ -62,6 +62,15 @@ class OneTimeTokens:
             raise LinkExpired
         return found
 
+    def check(self, connection: Connection, purpose: Purpose, token: str) -> None:
+        """Look at a token without using it up, before work that costs something.
+
+        Raises:
+            LinkExpired: It was used, is too old, or never was.
+        """
+        if not rows.has_token(connection, self._digest(purpose, token), purpose, self._clock.now_ms()):
+            raise LinkExpired
+
     def drop(self, connection: Connection, user_id: str, *purposes: Purpose) -> None:
         """Void a person's unused tokens."""
         rows.drop_tokens(connection, user_id, *purposes)
