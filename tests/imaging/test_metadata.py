@@ -88,7 +88,7 @@ class TestReadStrictly:
             (spoiled(seed=2**64), "seed is not a whole number"),
             (spoiled(seed="1"), "seed is not a whole number"),
             (spoiled(steps=True), "steps is not a whole number from 1 to 1000"),
-            (spoiled(width=5000), "width is not a whole number from 1 to 4096"),
+            (spoiled(width=16_385), "width is not a whole number from 1 to 16384"),
             (spoiled(strength=1.5), "strength is not a number from 0 to 1"),
             (spoiled(cfg="4"), "cfg is not a number"),
             (spoiled(prompt=["x"]), "prompt is not a text"),

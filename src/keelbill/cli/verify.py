@@ -72,6 +72,8 @@ def command(picture: Path, model: str | None, image: Path | None, mask: Path | N
             f"{picture} has {shown.shape[1]}x{shown.shape[0]} pixels and its recipe {recipe.width}x{recipe.height}: "
             "it was cut or scaled."
         )
+    if recipe.kind:
+        raise BadRecipe(f"{picture} was made by {recipe.kind}; only pictures that were painted whole can be verified.")
     source = _source(recipe, image, mask, limit)
     _compare(recipe, source, model, data, shown, tolerance)
 
@@ -79,10 +81,10 @@ def command(picture: Path, model: str | None, image: Path | None, mask: Path | N
 def order_of(recipe: Recipe, source: Source | None = None, model: str | None = None) -> Order:
     """Turn a recipe back into the order that it came from."""
     return Order(
-        prompt=recipe.prompt,
+        prompt=recipe.painted_prompt or recipe.prompt,
         negative=recipe.negative,
         model=model or recipe.model,
-        shape=Size(recipe.width, recipe.height),
+        shape=Size(recipe.painted_width or recipe.width, recipe.painted_height or recipe.height),
         seed=recipe.seed + recipe.index,
         steps=recipe.steps,
         cfg=recipe.cfg,
@@ -125,11 +127,12 @@ def _compare(
         loaded = _pictures.load(order.model)
         _require_same_weights(recipe, loaded)
         made = _pictures.make(loaded, order, 0, bar.step)
+    pixels = _enlarged(made.pixels, recipe)
     kind = sniff(data)
     if kind is None:
         raise TypeError("a decoded picture has a format")
     # Through the same encoder, so that a lossy format is compared with itself.
-    difference = Difference.between(decode(encode(made.pixels, kind), max_bytes=100 * 2**20), shown)
+    difference = Difference.between(decode(encode(pixels, kind), max_bytes=100 * 2**20), shown)
     changes = changed(recipe, made.recipe)
     allowed = tolerance if tolerance is not None else OTHER_DEVICE_TOLERANCE if changes else 0.0
     passes = difference.mean <= allowed
@@ -142,6 +145,18 @@ def _compare(
         click.echo(f"  {change}")
     if not passes:
         sys.exit(1)
+
+
+def _enlarged(pixels: Pixels, recipe: Recipe) -> Pixels:
+    """Bring what was painted to the size of the picture, as the server did."""
+    if not recipe.enlarger:
+        return pixels
+    from keelbill.engine.upscale import UPSCALER, load_upscaler
+    from keelbill.serving.tasks import enlarged
+
+    if recipe.enlarger != UPSCALER:
+        raise BadRecipe(f"The picture was enlarged by {recipe.enlarger!r}, and {UPSCALER!r} is what there is.")
+    return enlarged(pixels, Size(recipe.width, recipe.height), load_upscaler())
 
 
 def changed(recipe: Recipe, now: Recipe) -> list[str]:

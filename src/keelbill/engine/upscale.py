@@ -27,6 +27,9 @@ from keelbill.engine.weights import open_weights
 from keelbill.models import embedded_folder
 
 FACTOR = 4
+UPSCALER = "keelbill-x4"
+"""Name of the one that ships, in recipes and as its folder."""
+
 TILE = 256
 """Side of the tiles in which large pictures are enlarged, in pixels of the small picture."""
 
@@ -161,7 +164,7 @@ def load_upscaler(folder: Path | None = None) -> Upscaler:
     Raises:
         BadWeights: The file is missing or not an upscaler's.
     """
-    path = (folder or embedded_folder("keelbill-x4")) / "upscaler.safetensors"
+    path = (folder or embedded_folder(UPSCALER)) / "upscaler.safetensors"
     if not path.is_file():
         raise BadWeights(f"There is no upscaler: {path.name} is missing from {path.parent.name}.")
     file = open_weights(path)

@@ -20,6 +20,7 @@ FORMAT: Final = 1
 MAX_RECIPE_BYTES: Final = 256 * 1024
 MAX_EXIF_BYTES: Final = 65_500  # one JPEG segment holds 65,533 bytes, its marker included
 MAX_STEPS: Final = 1000
+MAX_PICTURE_SIDE: Final = 16_384  # of enlarged pictures; a model paints at most MAX_SIDE
 _UNICODE = b"UNICODE\x00"
 
 
@@ -55,6 +56,11 @@ class Recipe:
         dtype: Precision of the network, such as ``bfloat16``.
         versions: Versions of the libraries that decide pixels.
         engine: Name and version of the program.
+        kind: What was done, such as ``inpaint``; empty for a whole picture.
+        painted_prompt: What the model read, if that was another text: with a style's words.
+        painted_width: In pixels, if the model painted at another size; 0 if not.
+        painted_height: Likewise.
+        enlarger: Name of the network that enlarged what was painted; empty if none did.
     """
 
     prompt: str
@@ -77,6 +83,11 @@ class Recipe:
     dtype: str = ""
     versions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     engine: str = ""
+    kind: str = ""
+    painted_prompt: str = ""
+    painted_width: int = 0
+    painted_height: int = 0
+    enlarger: str = ""
 
     def to_json(self) -> str:
         """Write the recipe as one line of ASCII JSON."""
@@ -130,8 +141,10 @@ class Recipe:
 _REQUIRED: Final = frozenset({"prompt", "model", "seed", "width", "height", "steps"})
 _INTEGERS: Final = {
     "seed": (0, MAX_SEED),
-    "width": (1, MAX_SIDE),
-    "height": (1, MAX_SIDE),
+    "width": (1, MAX_PICTURE_SIDE),
+    "height": (1, MAX_PICTURE_SIDE),
+    "painted_width": (0, MAX_SIDE),
+    "painted_height": (0, MAX_SIDE),
     "steps": (1, MAX_STEPS),
     "index": (0, 2**32),
 }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keelbill.core.errors import BadWeights
-from keelbill.engine.upscale import Upscaler, load_upscaler
+from keelbill.engine.upscale import UPSCALER, Upscaler, load_upscaler
 from keelbill.imaging.blur import blur
 from keelbill.imaging.decode import ImageFormat
 from keelbill.imaging.encode import encode, to_pixels
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
-LEARNED: Final = "keelbill-x4"
 PLAIN: Final = "bicubic-x4"
 
 
@@ -82,7 +81,7 @@ class Finisher:
     @cached_property
     def _enlarger(self) -> tuple[Upscaler, str]:
         try:
-            return self._upscale(), LEARNED
+            return self._upscale(), UPSCALER
         except BadWeights:
             return Upscaler().eval(), PLAIN  # untrained, the network enlarges as bicubic interpolation does
 

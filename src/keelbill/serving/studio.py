@@ -16,6 +16,7 @@ from keelbill.core.settings import Settings
 from keelbill.engine.batch import Batch
 from keelbill.engine.loader import Placement, best_device, load_model, parse_dtype
 from keelbill.engine.pipeline import Pipeline
+from keelbill.engine.upscale import UPSCALER
 from keelbill.imaging.metadata import Recipe
 from keelbill.serving.tasks import Plan
 from keelbill.storage.hub import Hub
@@ -55,6 +56,8 @@ class Studio:
         if plan.request is None:
             raise InvalidInput("plan", "nothing", "one in which the model paints")
         known, model = self.pipeline.resolve(plan.request), self.model
+        is_whole = task.kind == "generate"
+        is_scaled = (known.width, known.height) != (plan.size.width, plan.size.height)
         return Recipe(
             prompt=task.recipe_prompt or task.prompt,
             negative=task.negative_prompt,
@@ -75,6 +78,11 @@ class Studio:
             dtype=str(next(model.transformer.parameters()).dtype).removeprefix("torch."),
             versions={name: version(name) for name in _DECIDING if name in sys.modules},
             engine=ENGINE_NAME,
+            kind="" if is_whole else task.kind,
+            painted_prompt=plan.request.prompt if plan.request.prompt != (task.recipe_prompt or task.prompt) else "",
+            painted_width=known.width if is_scaled else 0,
+            painted_height=known.height if is_scaled else 0,
+            enlarger=UPSCALER if is_scaled else "",
         )
 
 
