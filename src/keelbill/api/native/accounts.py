@@ -62,7 +62,7 @@ async def sign_up(request: Request, body: SignUp) -> Accepted:
     return MAIL_IS_ON_ITS_WAY
 
 
-@router.post("/verify", status_code=204, openapi_extra=OPEN, dependencies=_OWN_PAGES)
+@router.post("/verify", status_code=204, response_class=Response, openapi_extra=OPEN, dependencies=_OWN_PAGES)
 async def verify(request: Request, body: OnlyToken) -> None:
     """Prove an address with the token from the mail."""
     await platform_of(request).accounts.verify(body.token)
@@ -82,7 +82,7 @@ async def request_reset(request: Request, body: OnlyEmail) -> Accepted:
     return MAIL_IS_ON_ITS_WAY
 
 
-@router.post("/password/new", status_code=204, openapi_extra=OPEN, dependencies=_OWN_PAGES)
+@router.post("/password/new", status_code=204, response_class=Response, openapi_extra=OPEN, dependencies=_OWN_PAGES)
 async def reset_password(request: Request, body: NewPassword) -> None:
     """Set a new password with the token from the mail; every session ends."""
     await platform_of(request).accounts.reset_password(body.token, body.password)

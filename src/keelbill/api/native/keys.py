@@ -51,7 +51,7 @@ async def rotate_key(
     return _made(request, response, await keys.rotate(caller, key_id, body.overlap_s, actor=actor_of(request, caller)))
 
 
-@router.delete("/{key_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.delete("/{key_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def revoke_key(request: Request, caller: Caller, key_id: str) -> None:
     """End a key at once; what it has running finishes, what waits is cancelled. A key may end itself."""
     await platform_of(request).keys.revoke(caller, key_id, actor=actor_of(request, caller))

@@ -57,14 +57,14 @@ async def switch_org(request: Request, response: Response, caller: SignedIn, org
     return await signed_in(request, response, session)
 
 
-@router.patch("/current", status_code=204, openapi_extra=WITH_SESSION)
+@router.patch("/current", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def rename_org(request: Request, caller: SignedIn, body: OrgName) -> None:
     """Give the organisation another name."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
     await _write(request, lambda c: orgs.rename(c, caller, body.name, actor=actor))
 
 
-@router.delete("/current", status_code=204, openapi_extra=WITH_SESSION)
+@router.delete("/current", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def delete_org(request: Request, caller: RecentlySignedIn) -> None:
     """Close the organisation: its keys and sessions end."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
@@ -80,7 +80,7 @@ async def list_members(request: Request, caller: CanReadAccount) -> list[MemberV
     return [MemberView.of(member) for member in found if may_see_all or member.user_id == caller.user_id]
 
 
-@router.patch("/current/members/{user_id}", status_code=204, openapi_extra=WITH_SESSION)
+@router.patch("/current/members/{user_id}", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def change_member(request: Request, caller: RecentlySignedIn, user_id: str, body: MemberChange) -> None:
     """Change a member's role or caps; the member's sessions in this organisation end with a change of role."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
@@ -98,7 +98,7 @@ async def change_member(request: Request, caller: RecentlySignedIn, user_id: str
     platform_of(request).keys.forget_cached()
 
 
-@router.delete("/current/members/{user_id}", status_code=204, openapi_extra=WITH_SESSION)
+@router.delete("/current/members/{user_id}", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def remove_member(request: Request, caller: SignedIn, user_id: str) -> None:
     """Put a member out, or leave; the member's keys here end at once."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
@@ -124,7 +124,9 @@ async def invite(request: Request, caller: SignedIn, body: NewInvitation) -> Inv
     return InvitationView.of(record)
 
 
-@router.delete("/current/invitations/{invitation_id}", status_code=204, openapi_extra=WITH_SESSION)
+@router.delete(
+    "/current/invitations/{invitation_id}", status_code=204, response_class=Response, openapi_extra=WITH_SESSION
+)
 async def withdraw(request: Request, caller: SignedIn, invitation_id: str) -> None:
     """Take an invitation back."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)

@@ -47,7 +47,7 @@ async def session(request: Request, response: Response, caller: SignedIn) -> Cur
     )
 
 
-@router.post("/sign-out", status_code=204, openapi_extra=WITH_SESSION)
+@router.post("/sign-out", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def sign_out(request: Request, response: Response, caller: SignedIn) -> None:
     """End this session."""
     platform = platform_of(request)
@@ -55,7 +55,7 @@ async def sign_out(request: Request, response: Response, caller: SignedIn) -> No
     drop_cookie(response, platform)
 
 
-@router.post("/sign-out/everywhere", status_code=204, openapi_extra=WITH_SESSION)
+@router.post("/sign-out/everywhere", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def sign_out_everywhere(request: Request, response: Response, caller: SignedIn) -> None:
     """End every session of the caller, this one too."""
     platform = platform_of(request)
@@ -71,7 +71,7 @@ async def sessions(request: Request, caller: SignedIn) -> list[SessionView]:
     return [SessionView.of(record, caller.session_id) for record in found]
 
 
-@router.delete("/sessions/{session_id}", status_code=204, openapi_extra=WITH_SESSION)
+@router.delete("/sessions/{session_id}", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def end_session(request: Request, caller: SignedIn, session_id: str) -> None:
     """End one session of the caller."""
     platform = platform_of(request)
