@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keelbill.cli import _pictures
+from keelbill.engine.batch import sample_alone
 from keelbill.engine.model import Model
 from keelbill.imaging.decode import ImageFormat, decode
 from keelbill.imaging.encode import encode
 from keelbill.imaging.metadata import Recipe, read
+from keelbill.serving.finish import Finisher
+from keelbill.serving.messages import ImageTask
+from keelbill.serving.studio import Studio
+from keelbill.serving.tasks import plan
 from support.commandline import Run, write_picture
 
 
@@ -126,3 +132,37 @@ class TestDifferent:
     def test_another_prompt_is_found_out(self, run: Run, cat: Path, tiny: Model) -> None:
         rewrite(cat, prompt="a dog", device="cuda H100")
         assert run("verify", str(cat)).code == 1
+
+
+class TestPicturesOfTheServer:
+    """They are enlarged, styled, or painted in part; the commands paint neither."""
+
+    def make(self, task: ImageTask) -> Path:
+        studio = Studio(_pictures.load("keelbill-mini"))
+        how = plan(task, studio.model, lambda reference: Path(reference).read_bytes())
+        assert how.request is not None
+        phases: dict[str, float] = {}
+        latents = sample_alone(studio.model.transformer, studio.pipeline.prepare(how.request))
+        made = Finisher().finish(task, how, studio, latents, phases)
+        path = Path("server.png")
+        path.write_bytes(made.image)
+        return path
+
+    def test_an_enlarged_and_styled_picture_is_made_again(self, run: Run, loaded: list[str]) -> None:
+        path = self.make(
+            ImageTask(prompt="a car, glossy", recipe_prompt="a car", seed=5, steps=2, width=180, height=120)
+        )
+        recipe = read(path.read_bytes())
+        assert recipe is not None
+        assert (recipe.prompt, recipe.painted_prompt, recipe.enlarger) == ("a car", "a car, glossy", "keelbill-x4")
+        assert (recipe.width, recipe.height) == (180, 120)
+        assert recipe.painted_width != 180
+        done = run("verify", str(path))
+        assert done.code == 0, done.err
+        assert "identical" in done.out
+
+    def test_a_picture_that_was_painted_in_part_is_said_to_be_one(self, run: Run, cat: Path) -> None:
+        path = self.make(ImageTask(kind="outpaint", prompt="a car", steps=2, image=str(cat), left=16))
+        done = run("verify", str(path))
+        assert done.code == 2
+        assert "made by outpaint" in done.err
