@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NewType
 
@@ -24,6 +25,8 @@ ORPHAN_AGE_S: Final = 3600.0
 
 DELETE_GRACE_S: Final = 60.0
 """Files put within this time are not deleted: somebody else may be about to mention the same content."""
+
+THREADS: Final = 32
 
 _REF = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = "tmp"
@@ -66,6 +69,7 @@ class BlobStore:
         self.delete_grace_s = delete_grace_s
         self._lock = threading.Lock()  # putting what exists and removing it exclude each other
         self._made: set[Path] = set()
+        self._pool: ThreadPoolExecutor | None = None
 
     def path(self, ref: str) -> Path:
         """Return where the content of `ref` lies, or would lie.
@@ -74,7 +78,7 @@ class BlobStore:
             InvalidInput: `ref` is no reference.
         """
         name = blob_ref(ref)
-        return self.folder / name[:2] / name[2:4] / name
+        return self.folder / name[:2] / name[2] / name
 
     def exists(self, ref: str) -> bool:
         """Return whether the content of `ref` is kept."""
@@ -105,7 +109,7 @@ class BlobStore:
 
     async def aput(self, content: bytes) -> BlobRef:
         """As `put`, in a thread."""
-        return await asyncio.to_thread(self.put, content)
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), self.put, content)
 
     def read(self, ref: str) -> bytes:
         """Return the content of `ref`.
@@ -121,7 +125,7 @@ class BlobStore:
 
     async def aread(self, ref: str) -> bytes:
         """As `read`, in a thread."""
-        return await asyncio.to_thread(self.read, ref)
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), self.read, ref)
 
     def delete(self, ref: str) -> bool:
         """Forget the content of `ref`.
@@ -133,7 +137,7 @@ class BlobStore:
 
     def refs(self) -> Iterator[BlobRef]:
         """Yield the reference of everything that is kept, in no order."""
-        for path in self.folder.glob("??/??/*"):
+        for path in self.folder.glob("??/?/*"):
             if _REF.fullmatch(path.name):
                 yield BlobRef(path.name)
 
@@ -177,6 +181,12 @@ class BlobStore:
         strays = list((self.folder / _TEMPORARY).glob("*"))
         strays += [self.path(ref) for ref in self.refs() if ref not in known]
         return sum(self._remove(path, older_than_s) for path in strays if path.exists())
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return threads of our own: they wait for the disk most of the time, and disks sync many files at once."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="keelbill-blobs")
+        return self._pool
 
     def _touch(self, path: Path) -> bool:
         """Say that existing content was put again; return whether it exists."""
