@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+CREATIVE_CREDITS = 60
+
 
 def main(host: str, key: str) -> None:
     """Make a picture, change it, and make it larger while polling."""
@@ -19,7 +21,7 @@ def main(host: str, key: str) -> None:
             "/v2beta/stable-image/generate/sd3",
             headers={"accept": "application/json"},
             files={"none": ""},
-            data={"prompt": "a strawberry on a light blue background", "style_preset": "photographic"},
+            data={"prompt": "a strawberry on a light blue background", "model": "sd3.5-flash"},
         )
         answer.raise_for_status()
         made = answer.json()
@@ -31,11 +33,14 @@ def main(host: str, key: str) -> None:
             "/v2beta/stable-image/generate/sd3",
             headers={"accept": "image/*"},
             files={"image": picture},
-            data={"prompt": "a lemon", "mode": "image-to-image", "strength": "0.7"},
+            data={"prompt": "a lemon", "model": "sd3.5-flash", "mode": "image-to-image", "strength": "0.7"},
         )
         answer.raise_for_status()
         Path("lemon.png").write_bytes(answer.content)
 
+        if client.get("/v1/user/balance").json()["credits"] < CREATIVE_CREDITS:
+            sys.stdout.write(f"the larger picture is left out: it costs {CREATIVE_CREDITS} credits\n")
+            return
         answer = client.post(
             "/v2beta/stable-image/upscale/creative", files={"image": picture}, data={"prompt": "a strawberry"}
         )

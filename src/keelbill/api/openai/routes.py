@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from io import BytesIO
 
 import msgspec
 from fastapi import APIRouter
-from PIL import Image, ImageOps
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,6 +23,7 @@ from keelbill.api.stability.fields import Problem, Values
 from keelbill.api.stability.fields import read_form as read_fields
 from keelbill.api.stability.fields import read_json as read_members
 from keelbill.api.stability.idempotency import fingerprint_of, idempotency
+from keelbill.api.stability.masks import white_where_transparent
 from keelbill.api.stability.services import Picture, PictureField, task_for
 from keelbill.api.stability.sizes import EDIT_IMAGE, MASK, MEGAPIXEL, scaled_to
 from keelbill.core.errors import InvalidRequest, NotFound
@@ -93,7 +90,7 @@ def _edits(door: Door, links: Links) -> Handler:
             problems.append("mask: must have a transparent part, which is painted anew")
         named = _named(call, form.fields, files, problems)
         if "mask" in pictures:
-            pictures["mask"] = await asyncio.to_thread(_white_where_transparent, pictures["mask"])
+            pictures["mask"] = await asyncio.to_thread(white_where_transparent, pictures["mask"])
 
         def build(stored: Mapping[str, Picture]) -> ImageTask:
             image, mask = stored["image"], stored.get("mask")
@@ -119,15 +116,6 @@ def _named(call: Call, texts: Mapping[str, str], files: Mapping[str, bytes], pro
     if problems:
         raise InvalidRequest(*problems)
     return named
-
-
-def _white_where_transparent(mask: CleanImage) -> CleanImage:
-    with Image.open(BytesIO(mask.png), formats=["PNG"]) as image:
-        white = ImageOps.invert(image.convert("RGBA").getchannel("A"))
-    out = BytesIO()
-    white.save(out, "PNG", compress_level=1)
-    png = out.getvalue()
-    return dataclasses.replace(mask, png=png, has_alpha=False, sha256=hashlib.sha256(png).hexdigest())
 
 
 async def _make(

@@ -1,8 +1,7 @@
-"""Turns black into white, for masks that say with black what is painted anew. Takes only pictures that were rebuilt."""
+"""Masks that clients mean but do not send as workers read them. Takes only pictures that were rebuilt."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from io import BytesIO
 
@@ -15,7 +14,23 @@ def inverted(mask: CleanImage) -> CleanImage:
     """Return the negative of a mask, in grey and without transparency."""
     with Image.open(BytesIO(mask.png), formats=["PNG"]) as image:
         negative = ImageOps.invert(image.convert("L"))
+    return _mask_of(negative)
+
+
+def white_where_transparent(mask: CleanImage) -> CleanImage:
+    """Return a mask that is white where a picture is transparent."""
+    with Image.open(BytesIO(mask.png), formats=["PNG"]) as image:
+        white = ImageOps.invert(image.convert("RGBA").getchannel("A"))
+    return _mask_of(white)
+
+
+def black_mask() -> CleanImage:
+    """Return a mask that keeps everything, for an opaque picture that comes without one."""
+    return _mask_of(Image.new("L", (64, 64), 0))
+
+
+def _mask_of(image: Image.Image) -> CleanImage:
     out = BytesIO()
-    negative.save(out, "PNG", compress_level=1)
+    image.save(out, "PNG", compress_level=1)
     png = out.getvalue()
-    return dataclasses.replace(mask, png=png, has_alpha=False, sha256=hashlib.sha256(png).hexdigest())
+    return CleanImage(png, image.width, image.height, has_alpha=False, sha256=hashlib.sha256(png).hexdigest())

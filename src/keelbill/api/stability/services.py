@@ -94,6 +94,7 @@ class Service:
         rules: Finds problems between fields; gets the names of the pictures that were sent.
         missing: What this installation lacks, one sentence, "" if nothing.
         is_async: Whether the answer is an id to poll.
+        is_masked: Whether a mask, or else the image's transparency, says what is painted anew.
     """
 
     path: str
@@ -106,6 +107,7 @@ class Service:
     rules: Rules = _no_rules
     missing: str = ""
     is_async: bool = False
+    is_masked: bool = False
 
     def price_item(self, values: Values) -> str:
         """Return the item of the price list that a request costs."""
@@ -308,6 +310,7 @@ SERVICES: tuple[Service, ...] = (
         (Integer("grow_mask", "Pixels by which the mask is widened.", most=20, default=5), SEED, FORMAT),
         (_image(EDIT_IMAGE), _MASK),
         _painted_over("erase"),
+        is_masked=True,
     ),
     Service(
         "edit/inpaint",
@@ -324,6 +327,7 @@ SERVICES: tuple[Service, ...] = (
         ),
         (_image(EDIT_IMAGE), _MASK),
         _painted_over("inpaint"),
+        is_masked=True,
     ),
     Service(
         "edit/outpaint",
