@@ -147,7 +147,7 @@ class Refusal:
 _STATUSES: Final[Mapping[int, tuple[type[KeelbillError], str]]] = {
     400: (BadRequestError, ""),
     401: (AuthenticationError, "Look for a typo, or make a new key; `keelbill doctor --server` checks it."),
-    402: (InsufficientCreditsError, "Nothing was charged. Add credits, or choose a cheaper model."),
+    402: (InsufficientCreditsError, "Nothing was charged."),
     403: (PermissionDeniedError, "Use a key with the scope that the sentence names."),
     404: (NotFoundError, ""),
     409: (ConflictError, "The first request with this idempotency key is still at work; ask again later."),
@@ -155,9 +155,9 @@ _STATUSES: Final[Mapping[int, tuple[type[KeelbillError], str]]] = {
     422: (UnprocessableError, ""),
     429: (RateLimitError, "Ask less often, or wait as long as retry_after_s says."),
     501: (NotInstalledError, ""),
-    503: (UnavailableError, "Nothing was charged. Try again later."),
+    503: (UnavailableError, "Nothing was charged."),
 }
-_MODERATION_HINT: Final = "Nothing was charged. Change the prompt or the picture."
+_MODERATION_HINT: Final = "Nothing was charged."
 _AMBIGUOUS: Final = frozenset({502, 504})
 """Statuses of proxies after which the server may have done the work."""
 
