@@ -53,3 +53,28 @@ class VoucherRefused(AppError):
 
     code = "voucher_refused"
     status = 400
+
+
+class TopUpsFrozen(AppError):
+    """The organisation may not buy credits, because a payment was disputed."""
+
+    code = "top_ups_frozen"
+    status = 403
+
+
+class BadSignature(AppError):
+    """A message that claims to come from a payment provider and does not."""
+
+    code = "bad_signature"
+    status = 400
+
+
+class ProviderFailed(AppError):
+    """The payment provider refused or did not answer."""
+
+    code = "payment_provider_failed"
+    status = 502
+
+
+class ProviderUnreachable(ProviderFailed):
+    """The payment provider did not answer, so that nobody knows whether it acted; ask again with the same key."""

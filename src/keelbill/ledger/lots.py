@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from keelbill.core.types import Micro
 from keelbill.db.statements import Prepared
-from keelbill.ledger.models import Category, hold_lot, lot
+from keelbill.ledger.models import Category, hold_lot, lot, transfer
 from keelbill.ledger.schemas import Lot
 
 _FAR = 2**62
@@ -111,6 +111,17 @@ def reserve(connection: Connection, wallet_id: int, hold_id: str, amount: int, n
         missing -= part * HOLD_LOT.count(connection, lot=lot_id, amount=part)
         INSERT_HOLD_LOT.count(connection, hold=hold_id, lot=lot_id, amount=part)
     return missing
+
+
+def of_reference(connection: Connection, reference: str) -> tuple[str, int, int] | None:
+    """Return id, wallet and what nobody holds of the lot that a movement with a reference made."""
+    query = (
+        select(lot.c.id, lot.c.wallet_id, lot.c.remaining - lot.c.held)
+        .join(transfer, transfer.c.id == lot.c.source_transfer)
+        .where(transfer.c.external_ref == reference)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def spend(connection: Connection, wallet_id: int, amount: int, categories: Sequence[str] = tuple(Category)) -> int:

@@ -195,7 +195,10 @@ payment = Table(
     Column("currency", String(3), nullable=False),
     Column("micro_credits", BigInteger, nullable=False),
     Column("status", String(16), nullable=False, server_default="created"),
+    Column("taken_back", BigInteger, nullable=False, server_default="0"),
+    Column("refund_job", String(32), nullable=False, server_default=""),
     Column("created_ms", BigInteger, nullable=False),
+    CheckConstraint("taken_back >= 0 AND taken_back <= micro_credits", name="taken_back_bounded"),
 )
 """Purchases of credits, from the first click to the money and perhaps back."""
 

@@ -80,9 +80,9 @@ RELEASE_HELD = Prepared(
 INSERT_CAPTURE = Prepared(
     insert(transfer).values(
         id=bindparam("id"),
-        kind="capture",
+        kind=bindparam("kind"),
         debit_wallet=bindparam("debit"),
-        credit_wallet=int(System.REVENUE),
+        credit_wallet=bindparam("credit"),
         amount=_amount,
         hold_id=bindparam("hold"),
         actor_type="system",

@@ -15,7 +15,7 @@ from keelbill.core.clock import Clock
 from keelbill.core.errors import InvalidInput
 from keelbill.core.ids import new_id as fresh_id
 from keelbill.core.principal import Caps
-from keelbill.core.types import Micro, micro
+from keelbill.core.types import MICRO_PER_CREDIT, Micro, micro
 from keelbill.ledger import audit, budgets, grants, lots, recharges, repository
 from keelbill.ledger.errors import AlreadyReserved, HoldNotOpen, NoWallet, OutOfCredits
 from keelbill.ledger.models import Category, Kind, System, wallet
@@ -28,6 +28,9 @@ Live = Callable[[Connection, list[str]], set[str]]
 
 HOLD_LIFE_MS = 15 * 60 * 1000
 """How long a hold lasts unless its job asks for more."""
+
+REFUND_LIFE_MS = 24 * 60 * 60 * 1000
+"""How long a refund may take at the provider before its credits can be spent again."""
 
 UNLIMITED_STEP = micro(10_000)
 """How much an unlimited wallet is topped up by at a time."""
@@ -184,6 +187,56 @@ class Ledger:
         Raises:
             HoldNotOpen: It was taken or given back before; roll the transaction back.
         """
+        return self._take(connection, job_id, Kind.CAPTURE, System.REVENUE)
+
+    def hold_purchase(self, connection: Connection, org_id: str, job_id: str, reference: str) -> Micro:
+        """Set aside what nobody holds of one purchase, in whole credits, so that it can be paid back.
+
+        Args:
+            connection: Inside a transaction.
+            org_id: Whose.
+            job_id: Names the hold.
+            reference: Of the movement that brought the credits.
+
+        Returns:
+            How much, in micro-credits; 0 if nothing is left, and then nothing is held.
+        """
+        found = lots.of_reference(connection, reference)
+        if found is None:
+            return Micro(0)
+        lot_id, wallet_id, _ = found
+        repository.LOCK_WALLET.row(connection, wallet=wallet_id)
+        amount = lots.free_of(connection, lot_id) // MICRO_PER_CREDIT * MICRO_PER_CREDIT
+        if amount <= 0 or repository.RESERVE.row(connection, org=org_id, amount=amount) is None:
+            return Micro(0)
+        now, hold_id = self.clock.now_ms(), self._new_id()
+        repository.INSERT_HOLD.count(
+            connection,
+            hold=hold_id,
+            wallet=wallet_id,
+            amount=amount,
+            job=job_id,
+            item="refund",
+            key="",
+            member="",
+            version=self.prices.version,
+            capped=False,
+            now=now,
+            expires=now + REFUND_LIFE_MS,
+        )
+        lots.HOLD_LOT.count(connection, lot=lot_id, amount=amount)
+        lots.INSERT_HOLD_LOT.count(connection, hold=hold_id, lot=lot_id, amount=amount)
+        return Micro(amount)
+
+    def finish_refund(self, connection: Connection, job_id: str) -> Micro:
+        """Take out what `hold_purchase` set aside, after the money went back.
+
+        Raises:
+            HoldNotOpen: It was taken or given back before.
+        """
+        return self._take(connection, job_id, Kind.REFUND, System.REFUNDS)
+
+    def _take(self, connection: Connection, job_id: str, kind: Kind, system: System) -> Micro:
         now = self.clock.now_ms()
         row = repository.CAPTURE_HOLD.row(connection, job=job_id, now=now)
         if row is None:
@@ -198,7 +251,14 @@ class Ledger:
             budgets.SPEND.count(connection, hold=hold_id, amount=amount)
         lots.SPEND_LOTS.count(connection, hold=hold_id)
         repository.INSERT_CAPTURE.count(
-            connection, id=self._new_id(), debit=wallet_id, amount=amount, hold=hold_id, now=now
+            connection,
+            id=self._new_id(),
+            kind=kind.value,
+            debit=wallet_id,
+            credit=int(system),
+            amount=amount,
+            hold=hold_id,
+            now=now,
         )
         available, threshold, org_id = spent
         if threshold is not None and available < threshold:

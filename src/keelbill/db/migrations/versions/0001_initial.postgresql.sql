@@ -113,8 +113,11 @@ CREATE TABLE payment (
     currency VARCHAR(3) NOT NULL,
     micro_credits BIGINT NOT NULL,
     status VARCHAR(16) DEFAULT 'created' NOT NULL,
+    taken_back BIGINT DEFAULT '0' NOT NULL,
+    refund_job VARCHAR(32) DEFAULT '' NOT NULL,
     created_ms BIGINT NOT NULL,
     CONSTRAINT pk_payment PRIMARY KEY (id),
+    CONSTRAINT ck_payment_taken_back_bounded CHECK (taken_back >= 0 AND taken_back <= micro_credits),
     CONSTRAINT uq_payment_provider_ref UNIQUE (provider_ref)
 )
 --;
@@ -236,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_org_id_id ON job (org_id, id)
---;
-CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
---;
 CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
 --;
+CREATE INDEX ix_job_org_id_id ON job (org_id, id)
+--;
 CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
+--;
+CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -291,11 +294,11 @@ CREATE TABLE picture (
     CONSTRAINT uq_picture_job_id UNIQUE (job_id)
 )
 --;
+CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
+--;
 CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
 CREATE INDEX ix_picture_created_ms ON picture (created_ms)
---;
-CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
 --;
@@ -539,9 +542,9 @@ CREATE TABLE hold (
     CONSTRAINT uq_hold_job_id UNIQUE (job_id)
 )
 --;
-CREATE INDEX ix_hold_wallet ON hold (wallet_id, created_ms)
---;
 CREATE INDEX ix_hold_open ON hold (expires_ms) WHERE state = 'held'
+--;
+CREATE INDEX ix_hold_wallet ON hold (wallet_id, created_ms)
 --;
 CREATE TABLE voucher_use (
     code_hash VARCHAR(64) NOT NULL,
@@ -614,9 +617,9 @@ CREATE TABLE lot (
     CONSTRAINT fk_lot_source_transfer_ledger_transfer FOREIGN KEY(source_transfer) REFERENCES ledger_transfer (id)
 )
 --;
-CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
---;
 CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
+--;
+CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
 --;
 CREATE TABLE hold_lot (
     hold_id VARCHAR(32) NOT NULL,
