@@ -55,10 +55,13 @@ class Browser:
 
 @contextmanager
 def browser(server: LiveServer) -> Iterator[Browser]:
-    """Open a browser and close it at the end."""
+    """Open a browser and close it at the end; the server puts up with any number of strangers from then on."""
+    server.platform.strangers.limit = 1_000_000
     opened = Browser(server)
-    yield opened
-    opened.close()
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def add_person(server: LiveServer, email: str, **values: Any) -> str:
