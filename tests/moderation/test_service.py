@@ -60,7 +60,7 @@ class TestRefusal:
         with pytest.raises(ContentRefused) as caught:
             await house.service.check_prompt(OWNER, "a nude woman", request_id="r1")
         assert caught.value.problems == (
-            "prompt: refused, because the rules of this server do not allow sexual content",
+            "prompt: refused, because the rules of this server do not allow sexual content; nothing was charged",
         )
         assert "nude" not in str(caught.value)
         assert (caught.value.status, caught.value.code) == (403, "content_moderation")

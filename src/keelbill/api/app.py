@@ -26,11 +26,12 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def create_app(platform: Platform) -> FastAPI:
-    """Return the application; its lifespan starts and stops the platform."""
+    """Return the application; its lifespan starts the platform, unless it runs already, and stops it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await platform.start()
+        if not platform.is_started:
+            await platform.start()
         try:
             yield
         finally:
@@ -57,7 +58,7 @@ def create_app(platform: Platform) -> FastAPI:
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
-    from keelbill.api.native import accounts, gallery, jobs, keys, orgs, sessions, usage, webhooks
+    from keelbill.api.native import accounts, gallery, jobs, keys, moderation, orgs, sessions, usage, webhooks
     from keelbill.api.native import credits as money
     from keelbill.api.openai import routes as openai
     from keelbill.api.stability import routes, v1
@@ -66,7 +67,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     app.include_router(routes.router(platform))
     app.include_router(v1.router(platform))
     app.include_router(openai.router(platform))
-    for part in (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money):
+    for part in (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation):
         app.include_router(part.router)
 
 
@@ -116,7 +117,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Return every method that some route offers at the path; the router names only those of one route."""
+    """Return every method that some route offers at the path; the router names only those of one route.
+
+    A path that is documented as it stands wins over patterns that fit it too, as it does in the router.
+    """
+    if documented := request.app.openapi()["paths"].get(request.url.path):
+        return [method for method in METHODS if method.lower() in documented]
     offered = []
     for method in METHODS:
         scope = {**request.scope, "method": method}

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 IDENTITY_SWEEP_S = 300.0
 BOOKS_EVERY_S = 86_400.0
+MODERATION_SWEEP_S = 3_600.0
 LAG_EVERY_S = 1.0
 STRANGERS_LIMIT = 60
 STRANGERS_WINDOW_S = 10.0
@@ -141,6 +142,7 @@ class Platform:
         self._repeaters = [
             Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
             Repeater("books", BOOKS_EVERY_S, self.check_books),
+            Repeater("moderation", MODERATION_SWEEP_S, lambda: self.db.write(self.moderation.sweep)),
         ]
         for repeater in self._repeaters:
             repeater.start()
@@ -244,7 +246,7 @@ def build_platform(
         jobs=jobs,
         janitor=Janitor(book, gateway),
         moderation=Moderation(database, clock, settings, secret),
-        decoder=DecodeService(),
+        decoder=DecodeService(max_bytes=settings.max_image_bytes),
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),

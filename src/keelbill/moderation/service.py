@@ -86,8 +86,8 @@ class Moderation:
         if action == "block":
             names = list(dict.fromkeys(label(finding.category) for finding in reasons))
             raise ContentRefused(
-                f"prompt: refused, because the rules of this server do not allow {' and '.join(names)}",
-                hint="Nothing was charged.",
+                f"prompt: refused, because the rules of this server do not allow {' and '.join(names)}; "
+                "nothing was charged"
             )
 
     async def policy(self, principal: Principal) -> Policy:
