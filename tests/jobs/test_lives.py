@@ -286,7 +286,7 @@ class TestSeveralPictures:
             ann = house.account("25")
             with pytest.raises(GenerationFailed):
                 await house.jobs.run_many(ann, [wish("good", steps=500), wish("bad")])
-            (good, bad) = sorted(await house.jobs.list(ann), key=lambda job: job.id)
+            bad, good = sorted(await house.jobs.list(ann), key=lambda job: job.image_task().prompt)
             await house.until(good.id, "cancelled")
             assert house.job(bad.id).state == "failed"
             assert (house.balance(ann).posted, house.balance(ann).held) == (micro(25), 0)

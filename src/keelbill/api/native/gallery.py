@@ -153,25 +153,27 @@ async def add_album(request: Request, caller: CanGenerate, body: AlbumName) -> A
     return AlbumView.of(await platform_of(request).gallery.add_album(caller.org_id, body.name))
 
 
-@router.patch("/albums/{album_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.patch("/albums/{album_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def rename_album(request: Request, caller: CanGenerate, album_id: str, body: AlbumName) -> None:
     """Give an album another name."""
     await platform_of(request).gallery.rename_album(caller.org_id, album_id, body.name)
 
 
-@router.delete("/albums/{album_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.delete("/albums/{album_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def remove_album(request: Request, caller: CanGenerate, album_id: str) -> None:
     """Remove an album; its pictures stay."""
     await platform_of(request).gallery.remove_album(caller.org_id, album_id)
 
 
-@router.post("/albums/{album_id}/pictures", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.post("/albums/{album_id}/pictures", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def put_into_album(request: Request, caller: CanGenerate, album_id: str, body: AlbumPictures) -> None:
     """Add pictures to an album."""
     await platform_of(request).gallery.put_into_album(caller.org_id, album_id, body.picture_ids)
 
 
-@router.delete("/albums/{album_id}/pictures/{picture_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.delete(
+    "/albums/{album_id}/pictures/{picture_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL
+)
 async def take_from_album(request: Request, caller: CanGenerate, album_id: str, picture_id: str) -> None:
     """Take a picture out of an album."""
     await platform_of(request).gallery.take_from_album(caller.org_id, album_id, [picture_id])
@@ -218,7 +220,7 @@ async def change_picture(request: Request, caller: CanGenerate, picture_id: str,
     return PictureView.of(await gallery.get(caller.org_id, picture_id))
 
 
-@router.delete("/{picture_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.delete("/{picture_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def delete_picture(request: Request, caller: CanGenerate, picture_id: str) -> None:
     """Delete a picture and the words that asked for it."""
     await platform_of(request).gallery.delete(caller.org_id, picture_id)

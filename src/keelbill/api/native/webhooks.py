@@ -100,7 +100,7 @@ async def change_webhook(request: Request, caller: CanManageKeys, webhook_id: st
     return WebhookView.of(changed)
 
 
-@router.delete("/{webhook_id}", status_code=204, openapi_extra=WITH_CREDENTIAL)
+@router.delete("/{webhook_id}", status_code=204, response_class=Response, openapi_extra=WITH_CREDENTIAL)
 async def remove_webhook(request: Request, caller: CanManageKeys, webhook_id: str) -> None:
     """Forget an address and what was sent to it."""
     await platform_of(request).webhooks.remove(caller.org_id, webhook_id)
