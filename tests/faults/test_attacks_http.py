@@ -1,4 +1,4 @@
-"""Hostile requests over a real socket: exact answers, nothing charged, nothing left, and the next good one is served."""
+"""Hostile requests over a real socket: exact answers, nothing charged, nothing left, the next good one is served."""
 
 from __future__ import annotations
 

@@ -125,8 +125,12 @@ def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -
         _loop: asyncio.AbstractEventLoop
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            """Start, then print what the user needs."""
+            """Start, then print what the user needs.
+
+            The platform starts here and not in the lifespan, so that what hinders it reaches the user as one sentence.
+            """
             self._loop = asyncio.get_running_loop()
+            await platform.start()
             await super().startup(sockets)
             if self.started:
                 first = await platform.db.write(platform.accounts.bootstrap)
