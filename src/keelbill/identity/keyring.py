@@ -5,31 +5,27 @@ What a key may hand on is limited: a key never makes one that can do more, spend
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from keelbill.core.clock import Clock
 from keelbill.core.errors import InvalidRequest, PermissionDenied
 from keelbill.core.ids import new_id
-from keelbill.core.principal import ALL_SCOPES, Caps, Principal
+from keelbill.core.principal import Caps, Principal
 from keelbill.db.base import Database
 from keelbill.identity import key_repository, repository
 from keelbill.identity.audit import SYSTEM, Actor, AuditLog
 from keelbill.identity.cache import CredentialCache
 from keelbill.identity.errors import UnknownThing
+from keelbill.identity.key_options import checked_options, is_within
 from keelbill.identity.keys import digest, make_key, stub
 from keelbill.identity.schemas import KeyOptions, KeyRecord, allowed_scopes
 
 DAY_S = 86_400
 OVERLAP_S = DAY_S
 MAX_OVERLAP_S = 30 * DAY_S
-MAX_NAME = 100
-MAX_NETWORKS = 32
-MAX_RATE_LIMIT = 100_000
-MAX_CAP = 10**15
 MAX_KEYS_PER_ORG = 500
 
 RevokedHook = Callable[[Connection, str, str], None]
@@ -338,70 +334,12 @@ class Keys:
             raise PermissionDenied("expires_ms: a key cannot make or change one that lives longer than itself")
         if own.rate_limit and not (options.rate_limit and options.rate_limit <= own.rate_limit):
             raise PermissionDenied(f"rate_limit: must be at most {own.rate_limit}, as this key's own")
-        if own.networks and not (options.networks and all(_is_within(n, own.networks) for n in options.networks)):
+        if own.networks and not (options.networks and all(is_within(n, own.networks) for n in options.networks)):
             raise PermissionDenied("networks: must lie within the networks of this key")
-
-
-def checked_options(options: KeyOptions, now_ms: int) -> KeyOptions:
-    """Check what was chosen and write it in its canonical form.
-
-    Args:
-        options: The choice.
-        now_ms: An end must lie after this time.
-
-    Raises:
-        InvalidRequest: Something is out of range; names all of it.
-    """
-    problems = []
-    name = " ".join(options.name.split())
-    if len(name) > MAX_NAME or not name.isprintable():
-        problems.append(f"name: must be printable and at most {MAX_NAME} characters long")
-    if unknown := sorted(options.scopes - ALL_SCOPES):
-        problems.append(f"scopes: {', '.join(unknown)} unknown; must be of {', '.join(sorted(ALL_SCOPES))}")
-    if not options.scopes:
-        problems.append("scopes: at least one is needed")
-    for cap in fields(options.caps):
-        value = getattr(options.caps, cap.name)
-        if value is not None and not 0 <= value <= MAX_CAP:
-            problems.append(f"caps.{cap.name}: must be from 0 to {MAX_CAP // 1_000_000} credits")
-    if options.rate_limit is not None and not 1 <= options.rate_limit <= MAX_RATE_LIMIT:
-        problems.append(f"rate_limit: must be from 1 to {MAX_RATE_LIMIT} requests per window")
-    if options.expires_ms and options.expires_ms <= now_ms:
-        problems.append("expires_ms: must lie in the future, or be 0 for never")
-    networks = []
-    for text in options.networks[: MAX_NETWORKS + 1]:
-        try:
-            networks.append(str(ipaddress.ip_network(text.strip())))
-        except ValueError:
-            problems.append(f"networks: {text[:64]!r} is not a CIDR block such as 192.0.2.0/24 or 2001:db8::/32")
-    if len(options.networks) > MAX_NETWORKS:
-        problems.append(f"networks: at most {MAX_NETWORKS} are allowed, not {len(options.networks)}")
-    if problems:
-        raise InvalidRequest(*problems)
-    return replace(options, name=name, networks=tuple(networks))
 
 
 def _may_see(principal: Principal, key: KeyRecord) -> bool:
     return principal.role in ("owner", "admin") or key.user_id == principal.user_id
-
-
-def _is_within(network: str, outer: Iterable[str]) -> bool:
-    inner = ipaddress.ip_network(network)
-    for text in outer:
-        block = ipaddress.ip_network(text)
-        if (
-            isinstance(inner, ipaddress.IPv4Network)
-            and isinstance(block, ipaddress.IPv4Network)
-            and inner.subnet_of(block)
-        ):
-            return True
-        if (
-            isinstance(inner, ipaddress.IPv6Network)
-            and isinstance(block, ipaddress.IPv6Network)
-            and inner.subnet_of(block)
-        ):
-            return True
-    return False
 
 
 def _shown(record: KeyRecord) -> dict[str, object]:
