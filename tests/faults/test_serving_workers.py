@@ -17,7 +17,8 @@ import pytest
 
 from keelbill.serving.gateway import Gateway
 from keelbill.serving.local import LocalPool, Patience
-from keelbill.serving.messages import Cancelled, Event, Failed, Progress, Retrying, Started, Succeeded
+from keelbill.serving.messages import Cancelled, Event, Failed, Progress, Retrying, Setup, Started, Succeeded
+from keelbill.serving.wire import pack
 from support.jobbook import MemoryBook
 from support.pools import mini_pool, small_job, until
 
@@ -213,3 +214,18 @@ async def test_a_worker_that_cannot_start_is_not_waited_for(tmp_path: Path) -> N
         await gateway.start()
     assert not pool.workers()[0].ready
     await gateway.stop()
+
+
+def test_a_worker_that_is_told_nonsense_ends_instead_of_looking_alive(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-m", "keelbill.serving.worker", str(theirs.fileno())]
+        setup = Setup(name="w", home=str(tmp_path), blobs=str(tmp_path), model="keelbill-mini", device="cpu", threads=1)
+        with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL) as process:
+            ours.sendall(pack(setup))
+            ours.recv(4)  # its first sign of life
+            ours.sendall(b"\x00\x00\x00\x02\xff\xff")
+            try:
+                assert process.wait(timeout=60) in {0, 1}
+            finally:
+                process.kill()

@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -388,9 +389,11 @@ def main(fd: int) -> None:
         worker = build(setup, send)
 
         def listen() -> None:
-            while (order := read_order(stream)) is not None:
-                worker.inbox.put(order)
-            os._exit(0)
+            try:
+                while (order := read_order(stream)) is not None:
+                    worker.inbox.put(order)
+            finally:
+                os._exit(0)  # gone, or talking nonsense: nobody is left to work for
 
         def live() -> None:
             while True:
@@ -399,10 +402,19 @@ def main(fd: int) -> None:
 
         for work in (listen, live):
             threading.Thread(target=work, daemon=True, name=work.__name__).start()
-        worker.run()
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-        os._exit(0)  # threads of libraries may not end by themselves
+        status = 1
+        try:
+            worker.run()
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            status = 0
+        finally:
+            # At once, whatever happened: closing the stream would wait for the thread that reads it, and signs of life
+            # would go on; nor do threads of libraries always end by themselves.
+            if status:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(status)
 
 
 if __name__ == "__main__":
