@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from sqlalchemy import Connection, text
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from keelbill import __version__
 from keelbill.api.gauges import update_gauges
@@ -135,7 +135,12 @@ def router(platform: Platform) -> APIRouter:
             "draining": platform.is_draining,
         }
 
-    @routes.get("/metrics", summary="Metrics for Prometheus", responses={404: {"description": "Not for you."}})
+    @routes.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        response_class=PlainTextResponse,
+        responses={404: {"description": "Not for you."}},
+    )
     async def metrics(request: Request) -> Response:
         """Answer this machine, and elsewhere only who sends the operator's token."""
         if not may_see_metrics(request, platform.settings.operator_token, platform.settings.trust_proxy):
