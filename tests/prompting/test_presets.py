@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from keelbill.core.errors import InvalidRequest
@@ -69,3 +71,9 @@ def test_a_style_does_not_avoid_what_it_asks_for() -> None:
 
 def test_a_style_alone_is_a_prompt() -> None:
     assert apply_preset("", "", "pixel-art")[0].startswith("pixel art")
+
+
+def test_the_page_of_styles_shows_what_is_really_added() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "styles.md").read_text(encoding="utf-8")
+    for name, style in presets().items():
+        assert f"| `{name}` | {style.after.removeprefix(', ')} | {style.negative or '–'} |" in page
