@@ -27,11 +27,6 @@ GROUPS = {
     "vouchers": vouchers.command,
     "migrate": migrate.command,
 }
-    "credits": credits.command,
-    "ledger": ledger.command,
-    "vouchers": vouchers.command,
-    "migrate": migrate.command,
-}
 
 
 @pytest.fixture
