@@ -200,7 +200,7 @@ class Door:
         balance = await self.platform.db.read(lambda c: self.platform.ledger.balance(c, org_id))
         if balance.available < total:
             raise PaymentRequired(
-                f"credits: {credits_of(total):f} needed, {credits_of(balance.available):f} available",
+                f"credits: {credits_of(total):f} needed, {credits_of(balance.available):f} available.",
                 hint="Add credits, or use a smaller model.",
             )
 
