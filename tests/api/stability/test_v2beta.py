@@ -221,7 +221,7 @@ class TestPrices:
         answer = server.client.post(SD3, **form(prompt="a"))
         assert answer.status_code == 402
         assert answer.json()["name"] == "payment_required"
-        assert "6.5 needed, 6.4 available" in errors_of(answer)[0]
+        assert "6.5 needed, 6.4 available." in errors_of(answer)[0]
         assert server.balance() == Decimal("6.4")
 
     def test_exactly_enough(self, server: LiveServer) -> None:
