@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from keelbill import __version__
 from keelbill.api import health
+from keelbill.api.directory import Directory
 from keelbill.api.envelope import Envelope, no_route, refusal
 from keelbill.api.visits import visit_of
 from keelbill.core.errors import AppError, InvalidRequest
@@ -63,12 +64,11 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     from keelbill.api.openai import routes as openai
     from keelbill.api.stability import routes, v1
 
-    app.include_router(health.router(platform))
-    app.include_router(routes.router(platform))
-    app.include_router(v1.router(platform))
-    app.include_router(openai.router(platform))
-    for part in (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation):
-        app.include_router(part.router)
+    doors = [routes.router(platform), v1.router(platform), openai.router(platform), health.router(platform)]
+    own = (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation)
+    for door in [*doors, *(part.router for part in own)]:
+        app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once
+    app.router.routes.insert(0, Directory(app.routes))
 
 
 def _describe_credentials(app: FastAPI) -> None:

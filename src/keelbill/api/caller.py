@@ -32,7 +32,7 @@ def credential_of(request: Request) -> str:
         raise Unauthorized
     scheme, _, rest = given[0].strip().partition(" ")
     key = rest.strip() if scheme.lower() == "bearer" else given[0].strip()
-    if not key or not key.isascii() or any(character.isspace() for character in key):
+    if not key.isascii() or key.split() != [key]:
         raise Unauthorized
     return key
 

@@ -5,7 +5,9 @@ Pure ASGI, so that a client that hangs up is noticed by whoever waits for it. Kn
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +19,6 @@ from keelbill.api.errors import Rendered, RequestProblem, render, status_and_nam
 from keelbill.api.headers import HSTS, SECURITY_HEADERS, Hosts, Origins, rate_headers
 from keelbill.api.visits import KEY, Visit
 from keelbill.core.errors import AppError, InvalidRequest, PermissionDenied, RateLimited
-from keelbill.core.ids import request_id as new_request_id
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
@@ -31,6 +32,14 @@ _UNCOUNTED: Final = ("/healthz", "/readyz", "/startupz", "/metrics", "/assets/",
 _QUIET: Final = ("/healthz", "/readyz", "/startupz", "/metrics")
 _REASONS: Final = {402: "credits", 408: "slow", 413: "size", 431: "header"}
 UNROUTED: Final = "unmatched"
+
+
+def _fresh_ids() -> Iterator[str]:
+    """Yield 32 random hex digits each time; the system is asked for many at once, because asking is what costs."""
+    while True:
+        digits = os.urandom(16 * 256).hex()
+        for start in range(0, len(digits), 32):
+            yield digits[start : start + 32]
 
 
 class Envelope:
@@ -47,6 +56,7 @@ class Envelope:
         self._metrics = platform.telemetry
         self._hosts = Hosts(platform.settings)
         self._origins = Origins(platform.settings)
+        self._ids = _fresh_ids()
         self._has_tls = platform.settings.public_url.startswith("https:")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +68,7 @@ class Envelope:
         if wait_s and scope["type"] == "http":
             await self._turn_away(scope, send, wait_s)
             return
-        visit = Visit(_request_id(scope), _address(scope))
+        visit = Visit(_request_id(scope) or next(self._ids), _address(scope))
         scope[KEY] = visit
         scope.setdefault("state", {})["request_id"] = visit.request_id
         if scope["type"] == "websocket":
@@ -131,7 +141,7 @@ class Envelope:
             f"rate limit: {settings.rate_limit} requests per {settings.rate_window_s:g} seconds are allowed.",
             retry_after_s=seconds,
         )
-        name = new_request_id()
+        name = next(self._ids)
         rendered = render(error, scope["path"], name)
         headers = [*rendered.headers, *SECURITY_HEADERS, (b"x-request-id", name.encode())]
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
@@ -241,11 +251,11 @@ def no_route(scope: Scope, status: int, allow: str) -> AppError:
     return RequestProblem(status, "The request cannot be answered.")
 
 
-def _request_id(scope: Scope) -> str:
+def _request_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ID.fullmatch(value):
             return str(value, "ascii")
-    return new_request_id()
+    return None
 
 
 def _address(scope: Scope) -> str:
