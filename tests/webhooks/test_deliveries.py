@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -286,35 +287,48 @@ class TestDelivery:
         assert [delivery.state for delivery in await post.log(hook)] == ["waiting"]
 
 
+class _Closing:
+    """Closes a stream's writer, whatever happened to it."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+
+    async def aclose(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
 class TestCaller:
     """Over a real socket."""
 
     @pytest.fixture
     async def serve(self) -> AsyncIterator[Callable[[bytes | None], int]]:
-        servers: list[asyncio.Server] = []
         answers: list[bytes | None] = []
+        visits: list[asyncio.Task[None] | None] = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            if answers[0] is None:
-                await asyncio.sleep(0.5)
-            else:
-                writer.write(answers[0])
-                await writer.drain()
-            writer.close()
-            await writer.wait_closed()
+            visits.append(asyncio.current_task())
+            # The caller may hang up at any point.
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                async with contextlib.aclosing(_Closing(writer)):
+                    await reader.readuntil(b"\r\n\r\n")
+                    if answers[0] is None:
+                        await asyncio.sleep(0.5)
+                    else:
+                        writer.write(answers[0])
+                        await writer.drain()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        servers.append(server)
 
         def start(content: bytes | None) -> int:
             answers.append(content)
             return int(server.sockets[0].getsockname()[1])
 
         yield start
-        for each in servers:
-            each.close()
-            await each.wait_closed()
+        server.close()
+        await asyncio.gather(*(visit for visit in visits if visit))
+        await server.wait_closed()
 
     async def test_at_home(self, serve: Callable[[bytes | None], int]) -> None:
         port = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
