@@ -59,13 +59,32 @@ def create_app(platform: Platform) -> FastAPI:
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
-    from keelbill.api.native import accounts, gallery, jobs, keys, moderation, orgs, sessions, usage, webhooks
+    from keelbill.api.native import (
+        accounts,
+        enlargements,
+        gallery,
+        jobs,
+        keys,
+        moderation,
+        options,
+        orgs,
+        sessions,
+        usage,
+        webhooks,
+    )
     from keelbill.api.native import credits as money
     from keelbill.api.openai import routes as openai
     from keelbill.api.stability import routes, v1
+    from keelbill.studio import pages
 
-    doors = [routes.router(platform), v1.router(platform), openai.router(platform), health.router(platform)]
-    own = (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation)
+    doors = [
+        routes.router(platform),
+        v1.router(platform),
+        openai.router(platform),
+        health.router(platform),
+        pages.router(),
+    ]
+    own = (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation, options, enlargements)
     for door in [*doors, *(part.router for part in own)]:
         app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once
     app.router.routes.insert(0, Directory(app.routes))

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from keelbill.api.deps import CanGenerate, CanReadHistory, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, Body, JsonRoute, View
 from keelbill.api.native.job_bodies import credits_text
+from keelbill.api.visits import visit_of
 from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, Picture
 from keelbill.gallery.thumbnails import MEDIA_TYPE
 
@@ -204,7 +205,9 @@ async def get_picture_file(request: Request, caller: CanReadHistory, picture_id:
 
 @router.get("/{picture_id}/thumbnail", responses=_SMALL, openapi_extra=WITH_CREDENTIAL)
 async def get_thumbnail(request: Request, caller: CanReadHistory, picture_id: str) -> Response:
-    """Return a small form of the picture, for lists."""
+    """Return a small form of the picture, for lists. A page of the gallery shows a hundred; they do not count."""
+    if strike := visit_of(request).strike:
+        platform_of(request).limiter.give_back(strike)
     content = await platform_of(request).gallery.thumbnail(caller.org_id, picture_id)
     return Response(content, headers={**_PRIVATE, "content-disposition": "inline"}, media_type=MEDIA_TYPE)
 

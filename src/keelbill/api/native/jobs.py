@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keelbill.api.deps import Caller, CanGenerate, CanReadHistory, platform_of
-from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, JsonRoute
+from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, Body, JsonRoute
 from keelbill.api.native.job_bodies import CancelledJob, JobPage, JobView, NewJob, SubmittedJob
 from keelbill.api.platform import Platform
 from keelbill.api.stability.answers import job_headers, picture_answer
@@ -41,7 +41,7 @@ INSTALLED_FOR_S: Final = 10.0
 OWN_MODEL_ITEM: Final = "sd3.5-medium"
 """What a model costs that is asked for by its own name, which no price list knows."""
 
-_UNFILTERED: Final = 1.01
+UNFILTERED: Final = 1.01
 _PICTURE: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The picture; with `accept: application/json`, in base64 inside an object.",
@@ -85,7 +85,7 @@ async def submit_job(
         deadline_s=platform.settings.request_deadline_s,
         is_async=True,
     )
-    ticket = await platform.jobs.submit(caller, asked, _idempotency(idempotency_key, body))
+    ticket = await platform.jobs.submit(caller, asked, idempotency(idempotency_key, "/api/jobs", body))
     visit_of(request).job_id = ticket.job_id
     if ticket.replayed:
         response.headers["idempotent-replayed"] = "true"
@@ -165,7 +165,7 @@ async def _told(events: AsyncIterator[Event], number: int) -> AsyncIterator[Serv
 
 
 async def _engine(request: Request, model: str) -> Engine:
-    platform, installed = platform_of(request), await _installed(request)
+    platform, installed = platform_of(request), await installed_models(request)
     public = PUBLIC_MODELS.get(model)
     if public is not None:
         return engine_for(public, installed=installed, default=platform.settings.model)
@@ -174,7 +174,7 @@ async def _engine(request: Request, model: str) -> Engine:
     return Engine(model)
 
 
-async def _installed(request: Request) -> frozenset[str]:
+async def installed_models(request: Request) -> frozenset[str]:
     """Return the names of installed models, as they were at most ten seconds ago."""
     state, platform = request.app.state, platform_of(request)
     until_s, names = getattr(state, "installed_models", (-1.0, frozenset[str]()))
@@ -217,7 +217,7 @@ def _task(platform: Platform, body: NewJob, prompt: str, negative: str, engine: 
         output_format=body.output_format,
         recipe_prompt=prompt,
         previews=body.previews,
-        filter_above=settings.filter_above if settings.moderation == "on" else _UNFILTERED,
+        filter_above=settings.filter_above if settings.moderation == "on" else UNFILTERED,
     )
 
 
@@ -232,8 +232,9 @@ def _price(platform: Platform, body: NewJob) -> Micro:
     return Micro(-(-whole // (MEGAPIXEL * STEPS_INCLUDED)))
 
 
-def _idempotency(key: str | None, body: NewJob) -> Idempotency | None:
+def idempotency(key: str | None, path: str, body: Body) -> Idempotency | None:
+    """Return the client's own name for a request, bound to what it asks for; nothing without a name."""
     if key is None:
         return None
     values = {"body": json.dumps(body.model_dump(), sort_keys=True)}
-    return Idempotency(key, fingerprint_of("POST", "/api/jobs", values, {}))
+    return Idempotency(key, fingerprint_of("POST", path, values, {}))

@@ -1,0 +1,1 @@
+"""The web page where people make pictures: its files, and the addresses at which they are served."""

@@ -1,0 +1,20 @@
+// Every page of the studio: its address, its name and where its code is. A new page is one more line here.
+// Pages that people see first come with the studio; the others are fetched when they are opened.
+import { PlaygroundPage } from "./playground/page.js";
+
+/**
+ * `path` may hold parts such as ":id". `title` names a text. `nav` puts a page into the navigation ("main") or into the
+ * account menu ("account"). `open` pages need no sign-in. `roles` limits a page to roles of the organisation, `staff` to
+ * administrators of the server. `load` returns the module; its `page` is what is shown.
+ */
+export const PAGES = [
+  { path: "/", title: "page.playground", icon: "wand-sparkles", nav: "main", keys: "g c", page: PlaygroundPage },
+  { path: "/gallery", title: "page.gallery", icon: "image", nav: "main", keys: "g g", load: () => import("./gallery/page.js") },
+  { path: "/gallery/:id", title: "page.gallery", load: () => import("./gallery/page.js") },
+  { path: "/sign-in", title: "page.sign_in", open: true, load: () => import("./entry/sign-in.js") },
+  { path: "/sign-up", title: "page.sign_up", open: true, load: () => import("./entry/sign-up.js") },
+  { path: "/set-up", title: "page.set_up", open: true, load: () => import("./entry/set-up.js") },
+  { path: "/verify", title: "page.verify", open: true, load: () => import("./entry/verify.js") },
+  { path: "/reset", title: "page.reset", open: true, load: () => import("./entry/reset.js") },
+  { path: "/invitation", title: "page.invitation", open: true, load: () => import("./entry/invitation.js") },
+];

@@ -1,0 +1,64 @@
+// Keeps the address and what is shown in step, without loading the page again. Knows no page.
+import { signal } from "./lib.js";
+
+function here() {
+  return { path: location.pathname, query: new URLSearchParams(location.search) };
+}
+
+/** Where we are: {path, query}. */
+export const place = signal(here());
+
+/** Go to an address of the studio. */
+export function navigate(to, { replace = false } = {}) {
+  const target = new URL(to, location.href);
+  if (target.origin !== location.origin) return;
+  const full = target.pathname + target.search + target.hash;
+  if (full !== location.pathname + location.search + location.hash) {
+    history[replace ? "replaceState" : "pushState"](null, "", full);
+  }
+  const moved = target.pathname !== place.peek().path;
+  place.value = here();
+  if (moved) window.scrollTo(0, 0);
+}
+
+/** Return the path to go to after signing in: one of ours, whatever the address says. */
+export function returnPath() {
+  const wanted = place.peek().query.get("next") || "/";
+  if (!wanted.startsWith("/") || wanted.startsWith("//") || wanted.includes("\\")) return "/";
+  const target = new URL(wanted, location.href);
+  return target.origin === location.origin ? target.pathname + target.search : "/";
+}
+
+/** Match a pattern such as "/gallery/:id"; return its parts, or null. */
+export function match(pattern, path) {
+  const wanted = pattern.split("/");
+  const given = path.replace(/\/$/, "").split("/");
+  if (path === "/") given.splice(0, given.length, "", "");
+  if (wanted.length !== given.length) return null;
+  const parts = {};
+  for (const [index, piece] of wanted.entries()) {
+    if (piece.startsWith(":")) parts[piece.slice(1)] = decodeURIComponent(given[index]);
+    else if (piece !== given[index]) return null;
+  }
+  return parts;
+}
+
+/** Take the token out of the address, so that it is neither seen nor shared; return it. */
+export function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") || "";
+  if (token) history.replaceState(null, "", location.pathname + location.search);
+  return token;
+}
+
+window.addEventListener("popstate", () => {
+  place.value = here();
+});
+
+document.addEventListener("click", (event) => {
+  if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const link = event.target instanceof Element && event.target.closest("a[href]");
+  if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
+  if (/^\/(api|studio|v1|v2beta)\//.test(link.pathname) || link.getAttribute("href").startsWith("#")) return;
+  event.preventDefault();
+  navigate(link.href);
+});
