@@ -18,6 +18,7 @@ from keelbill.usage.schemas import Grouping, Line, Use
 
 MAX_DAYS: Final = 400
 DEFAULT_DAYS: Final = 30
+_EARLIEST: Final = date.min + timedelta(days=DEFAULT_DAYS)
 CSV_COLUMNS: Final = ("requests", "pictures", "failed", "filtered", "credits", "compute_seconds")
 
 
@@ -53,7 +54,7 @@ class Usage:
             BadPeriod: The first day is after the last, or more than 400 days before it.
         """
         last = last_day or self._clock.now().date()
-        first = first_day or last - timedelta(days=DEFAULT_DAYS - 1)
+        first = first_day or (last - timedelta(days=DEFAULT_DAYS - 1) if last > _EARLIEST else date.min)
         if first > last:
             raise BadPeriod(f"from: {first} is after the last day, {last}.")
         if (last - first).days >= MAX_DAYS:

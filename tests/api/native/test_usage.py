@@ -41,10 +41,25 @@ def test_csv(doors: Doors) -> None:
 
 @pytest.mark.parametrize(
     "params",
-    [{"by": "moon"}, {"from": "yesterday"}, {"from": "2026-02-01", "to": "2026-01-01"}, {"from": "2001-01-01"}],
+    [
+        {"by": "moon"},
+        {"from": "yesterday"},
+        {"from": "2026-02-01", "to": "2026-01-01"},
+        {"from": "2001-01-01"},
+        {"to": "0"},
+        {"to": "2026-01-01T00:00:00"},
+        {"from": "1e9"},
+    ],
 )
 def test_questions_that_are_refused(doors: Doors, params: dict[str, str]) -> None:
-    assert doors.account().get("/api/usage", params=params).status_code == 400
+    ann = doors.account()
+    assert ann.get("/api/usage", params=params).status_code == 400
+    assert ann.get("/api/usage.csv", params=params).status_code == 400
+
+
+@pytest.mark.parametrize("last", ["0001-01-01", "0001-02-01", "9999-12-31"])
+def test_ends_of_the_calendar(doors: Doors, last: str) -> None:
+    assert doors.account().get("/api/usage", params={"to": last}).json()["lines"] == []
 
 
 def test_scope(doors: Doors) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
+from pydantic import BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,8 +20,19 @@ from keelbill.usage.service import as_csv
 _CSV: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "Comma-separated values with a header line.", "content": {"text/csv": {}}}
 }
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _FIRST = Query(alias="from", description="First day, in UTC; 30 days before the last if left out.")
 _LAST = Query(alias="to", description="Last day, included; today if left out.")
+
+
+def _as_written(value: object) -> object:
+    """Let only full dates through; pydantic would read a number as seconds since 1970."""
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("a day is written as 2026-01-31")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_as_written)]
 
 router = APIRouter(prefix="/api/usage", tags=["Usage"], route_class=JsonRoute, responses=ERRORS)
 
@@ -61,8 +74,8 @@ async def usage_report(
     request: Request,
     caller: CanReadAccount,
     by: Grouping = "day",
-    first: Annotated[date | None, _FIRST] = None,
-    last: Annotated[date | None, _LAST] = None,
+    first: Annotated[Day | None, _FIRST] = None,
+    last: Annotated[Day | None, _LAST] = None,
 ) -> UsageReport:
     """Return the account's totals of up to 400 days."""
     lines = await platform_of(request).usage.report(caller.org_id, by, first, last)
@@ -74,8 +87,8 @@ async def usage_csv(
     request: Request,
     caller: CanReadAccount,
     by: Grouping = "day",
-    first: Annotated[date | None, _FIRST] = None,
-    last: Annotated[date | None, _LAST] = None,
+    first: Annotated[Day | None, _FIRST] = None,
+    last: Annotated[Day | None, _LAST] = None,
 ) -> Response:
     """Return the same totals as comma-separated values, for a spreadsheet."""
     lines = await platform_of(request).usage.report(caller.org_id, by, first, last)
