@@ -70,6 +70,7 @@ class TestReady:
             clock=SystemClock(),
             is_draining=False,
             is_started=True,
+            mismatches=None,
             db=SimpleNamespace(write=write),
             blobs=SimpleNamespace(has_space=lambda: True),
             gateway=SimpleNamespace(workers=list),

@@ -17,17 +17,21 @@ class Repeater:
         name: For the log.
         every_s: Pause between two turns in seconds.
         work: One turn.
+        first_s: Pause before the first turn; as between two turns if none is given.
     """
 
-    def __init__(self, name: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self, name: str, every_s: float, work: Callable[[], Awaitable[object]], *, first_s: float | None = None
+    ) -> None:
         self.name = name
         self.every_s = every_s
+        self.first_s = every_s if first_s is None else first_s
         self.failures = 0
         self._work = work
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; the first turn comes after one pause."""
+        """Begin with a pause."""
         self._task = asyncio.create_task(self._run(), name=f"repeat {self.name}")
 
     async def stop(self) -> None:
@@ -38,8 +42,10 @@ class Repeater:
             self._task = None
 
     async def _run(self) -> None:
+        pause_s = self.first_s
         while True:
-            await asyncio.sleep(self.every_s)
+            await asyncio.sleep(pause_s)
+            pause_s = self.every_s
             try:
                 await self._work()
             except Exception:

@@ -19,6 +19,8 @@ from keelbill.api.errors import Rendered, RequestProblem, render, status_and_nam
 from keelbill.api.headers import HSTS, SECURITY_HEADERS, Hosts, Origins, rate_headers
 from keelbill.api.visits import KEY, Visit
 from keelbill.core.errors import AppError, InvalidRequest, PermissionDenied, RateLimited
+from keelbill.db.base import DatabaseAway
+from keelbill.storage.blobs import DiskFull
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
@@ -230,7 +232,9 @@ class _Answer:
 
 def refusal(scope: Scope, visit: Visit, error: AppError) -> Rendered:
     """Render an error for the route of a request, and take note of why it was refused."""
-    if not visit.rejected:
+    if not visit.rejected and isinstance(error, DiskFull | DatabaseAway):
+        visit.rejected = "disk" if isinstance(error, DiskFull) else "db"
+    elif not visit.rejected:
         status, name = status_and_name(error, "v2beta")
         visit.rejected = "moderation" if name == "content_moderation" else _REASONS.get(status, "")
     return render(error, scope["path"], visit.request_id)

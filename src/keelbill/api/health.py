@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from keelbill import __version__
-from keelbill.api.gauges import update_gauges
+from keelbill.api.gauges import Gauges
 from keelbill.core.errors import AppError, NotFound
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Readiness:
 
     Attributes:
         failing: Parts that keep it from working: ``starting``, ``draining``, ``database``, ``disk``.
-        degraded: Parts that make it slower, or wait: ``workers``.
+        degraded: What somebody should look at while work goes on: ``workers`` (none is ready; jobs wait), ``ledger``
+            (the last check found that the books do not agree).
     """
 
     failing: tuple[str, ...] = ()
@@ -82,7 +83,10 @@ class Health:
         if not await asyncio.to_thread(platform.blobs.has_space):
             failing.append("disk")
         has_workers = any(worker.ready for worker in platform.gateway.workers())
-        return Readiness(tuple(failing), () if has_workers else ("workers",))
+        degraded = [] if has_workers else ["workers"]
+        if platform.mismatches:
+            degraded.append("ledger")
+        return Readiness(tuple(failing), tuple(degraded))
 
     async def _database_writes(self) -> bool:
         try:
@@ -100,7 +104,7 @@ def _touch(connection: Connection) -> None:
 def router(platform: Platform) -> APIRouter:
     """Return the routes for monitors."""
     routes = APIRouter(tags=["operation"])
-    health = Health(platform)
+    health, gauges = Health(platform), Gauges(platform)
 
     @routes.get("/healthz", summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
@@ -145,7 +149,7 @@ def router(platform: Platform) -> APIRouter:
         """Answer this machine, and elsewhere only who sends the operator's token."""
         if not may_see_metrics(request, platform.settings.operator_token, platform.settings.trust_proxy):
             raise NotFound("path: there is nothing at this address.")
-        update_gauges(platform)
+        await gauges.update()
         return Response(platform.telemetry.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

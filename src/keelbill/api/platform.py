@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
+
+import structlog
 
 from keelbill.api.background import Repeater
 from keelbill.api.flood import Flood
+from keelbill.api.gauges import LoadWatch
 from keelbill.api.ratelimit import RateLimiter
 from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.core.clock import Clock, SystemClock
+from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
 from keelbill.db import migrate
 from keelbill.db.base import Database, metadata, open_database
@@ -25,6 +30,7 @@ from keelbill.jobs import repository as job_repository
 from keelbill.jobs.book import Book, Parts
 from keelbill.jobs.janitor import Janitor
 from keelbill.jobs.service import Jobs
+from keelbill.ledger import audit
 from keelbill.ledger.prices import PriceList
 from keelbill.ledger.service import Ledger
 from keelbill.moderation.service import Moderation
@@ -45,8 +51,11 @@ if TYPE_CHECKING:
     from keelbill.identity.keyring import Keys
     from keelbill.identity.service import Accounts
 
+log = structlog.get_logger("keelbill.platform")
+
 IDENTITY_SWEEP_S = 300.0
 BOOKS_EVERY_S = 86_400.0
+BOOKS_FIRST_S = 0.0
 MODERATION_SWEEP_S = 3_600.0
 LAG_EVERY_S = 1.0
 STRANGERS_LIMIT = 60
@@ -82,6 +91,7 @@ class Platform:
         is_started: Whether everything runs.
         is_draining: Whether the server is on its way out.
         migrates: Whether `start` brings the database to this version's form.
+        mismatches: Differences that the last check of the books found; nothing before the first.
     """
 
     settings: Settings
@@ -107,9 +117,13 @@ class Platform:
     is_started: bool = False
     is_draining: bool = False
     migrates: bool = False
+    mismatches: int | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _repeaters: list[Repeater] = field(default_factory=list)
     _drained: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._loads = LoadWatch(self.telemetry)
 
     @property
     def accounts(self) -> Accounts:
@@ -141,7 +155,7 @@ class Platform:
             self._tasks.append(asyncio.create_task(self.courier.run(), name="courier"))
         self._repeaters = [
             Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
-            Repeater("books", BOOKS_EVERY_S, self.check_books),
+            Repeater("books", BOOKS_EVERY_S, self.check_books, first_s=BOOKS_FIRST_S),
             Repeater("moderation", MODERATION_SWEEP_S, lambda: self.db.write(self.moderation.sweep)),
         ]
         for repeater in self._repeaters:
@@ -173,10 +187,17 @@ class Platform:
         self.is_started = False
 
     async def check_books(self) -> int:
-        """Compare every balance with its movements; return how many differ, which should be none."""
-        mismatches = await self.db.write(self.ledger.check_books)
-        self.telemetry.ledger_mismatch.set(len(mismatches))
-        return len(mismatches)
+        """Compare every balance with its movements while work goes on; return how many differ, which should be none.
+
+        The result stays in the database for the administrators, on the metrics and in the answer about readiness.
+        """
+        found = await audit.audit_beside(self.db)
+        self.mismatches = len(found)
+        self.telemetry.ledger_mismatch.set(len(found))
+        if found:
+            log.error("books_differ", mismatches=len(found), first=[str(each) for each in found[:10]])
+        await self.db.write(lambda c: audit.remember(c, new_id(), self.clock.now_ms(), found))
+        return len(found)
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -184,6 +205,7 @@ class Platform:
             due = loop.time() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.telemetry.loop_lag.set(max(loop.time() - due, 0.0))
+            self._loads.look(self.gateway.workers())
 
 
 def build_platform(
@@ -207,7 +229,12 @@ def build_platform(
     ledger = Ledger(clock, PriceList.load(settings.home / "prices.toml", clock), settings)
     usage = Usage(database, clock)
     webhooks = Webhooks(database, clock, settings)
-    courier = Courier(database, clock, Caller(allow_private=settings.webhook_private_targets))
+    courier = Courier(
+        database,
+        clock,
+        Caller(allow_private=settings.webhook_private_targets),
+        on_try=partial(telemetry.heard, "outgoing"),
+    )
     gallery = Gallery(
         database,
         blobs,

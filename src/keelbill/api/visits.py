@@ -25,7 +25,7 @@ class Visit:
         standing: How much of the rate limit is left, for the answer's headers.
         strike: What the request counts in the rate limit, so that it can be given back.
         rejected: Why it was refused, as a label of the metrics; "" if it was not.
-        credits_micro: What was charged, in micro-credits.
+        credits_micro: What was charged, in micro-credits; for a job that nobody waits for, what was set aside.
         job_id: The job that it made, if any.
         wait_ms: Spent in the queue and on a worker, for the gateway's own overhead.
         is_generation: Whether it waited for a picture.

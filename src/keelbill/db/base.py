@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.engine import make_url
 
-from keelbill.core.errors import AppError, InvalidInput
+from keelbill.core.errors import AppError, InvalidInput, Unavailable
 
 T = TypeVar("T")
 Operation = Callable[[Connection], T]
@@ -39,6 +39,10 @@ class DatabaseInUse(AppError):
 
     code = "database_in_use"
     status = 503
+
+
+class DatabaseAway(Unavailable):
+    """The database stayed locked, full or away."""
 
 
 class Database(ABC):
@@ -67,7 +71,7 @@ class Database(ABC):
         """Run an operation in a transaction of its own and return after the commit.
 
         Raises:
-            Unavailable: The database stayed locked, full or away for 5 seconds; nothing was changed.
+            DatabaseAway: It stayed locked, full or away for 5 seconds; nothing was changed.
         """
 
     @abstractmethod

@@ -14,8 +14,7 @@ from sqlalchemy import URL, Connection, Result, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
-from keelbill.core.errors import Unavailable
-from keelbill.db.base import PATIENCE_S, Database, Operation
+from keelbill.db.base import PATIENCE_S, Database, DatabaseAway, Operation
 
 T = TypeVar("T")
 
@@ -109,7 +108,7 @@ class PostgresDatabase(Database):
                 if not _is_transient(error) or _sqlstate(error) in ("40001", "40P01"):
                     raise
                 # The commit may have happened, so running the operation again might do it twice.
-                raise Unavailable("The database was lost while it wrote.", retry_after_s=1) from error
+                raise DatabaseAway("The database was lost while it wrote.", retry_after_s=1) from error
             if self.on_commit is not None:
                 self.on_commit(time.perf_counter() - began, 1)
             return result
@@ -123,7 +122,7 @@ class PostgresDatabase(Database):
                 if not _is_transient(error):
                     raise
                 if time.monotonic() >= deadline:
-                    raise Unavailable("The database does not answer.", retry_after_s=1) from error
+                    raise DatabaseAway("The database does not answer.", retry_after_s=1) from error
             time.sleep(random.uniform(0.005, 0.05))
 
 

@@ -25,8 +25,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keelbill.core.errors import Unavailable
-from keelbill.db.base import PATIENCE_S, Database, DatabaseInUse, Operation
+from keelbill.db.base import PATIENCE_S, Database, DatabaseAway, DatabaseInUse, Operation
 from keelbill.db.lockfile import LockFile
 
 T = TypeVar("T")
@@ -395,6 +394,6 @@ def _said_for_users(error: Exception) -> Exception:
     return error
 
 
-def _unavailable(error: sqlite3.Error) -> Unavailable:
+def _unavailable(error: sqlite3.Error) -> DatabaseAway:
     reason = getattr(error, "sqlite_errorname", "SQLITE_ERROR").removeprefix("SQLITE_").lower()
-    return Unavailable(f"The database cannot be written now ({reason}).", retry_after_s=1)
+    return DatabaseAway(f"The database cannot be written now ({reason}).", retry_after_s=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +21,13 @@ def audit(database: Database) -> list[Mismatch]:
     steady = database.engine.execution_options(isolation_level="REPEATABLE READ")
     with steady.connect() as connection:
         return recompute(connection)
+
+
+async def audit_beside(database: Database) -> list[Mismatch]:
+    """As `audit`, in a thread, so that the event loop and the writer go on."""
+    if database.dialect == "sqlite":
+        return await database.read(recompute)
+    return await asyncio.to_thread(audit, database)
 
 
 def recompute(connection: Connection) -> list[Mismatch]:

@@ -73,6 +73,8 @@ class _Job:
     state: Literal["queued", "claiming", "running", "ending", "ended"] = "queued"
     worker: str = ""
     losses: int = 0
+    steps: int = 0
+    """Of which its denoising consists, as its worker says."""
     wish: Cancelled | Failed | None = None
     """How the job ends as soon as it can be ended, because somebody no longer wants it."""
     began_s: float | None = None
@@ -423,6 +425,8 @@ class Gateway:
             if is_over:
                 self.pool.acknowledge(job_id, epoch)
         elif isinstance(event, Started | Progress | Retrying):
+            if isinstance(event, Progress):
+                job.steps = event.total
             job.audience.tell(event)
         elif isinstance(event, Succeeded | Failed | Cancelled):
             job.state = "ending"
@@ -509,7 +513,7 @@ class Gateway:
         if isinstance(end, Succeeded):
             self._ended_bytes += len(end.image)
             self.costs.learn(job.spec.task, end.seconds * 1000)
-            self.meter.ended(job.spec.task.model, "filtered" if end.filtered else "succeeded", end.phases)
+            self.meter.ended(job.spec.task.model, "filtered" if end.filtered else "succeeded", end.phases, job.steps)
         else:
             self.meter.ended(job.spec.task.model, "failed" if isinstance(end, Failed) else "cancelled", {})
         job.audience.tell(end)

@@ -197,7 +197,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
         running: Ids of its jobs.
         slots: Jobs that it would take now.
         ready: Whether it takes jobs.
-        memory_bytes: Used by the worker, 0 if unknown.
+        memory_bytes: Used by the worker's process, 0 if unknown.
+        accelerator_bytes: Reserved by it on its accelerator, 0 if it has none.
     """
 
     name: str
@@ -207,6 +208,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
     ready: bool = True
     memory_bytes: int = 0
+    accelerator_bytes: int = 0
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
@@ -273,6 +275,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", kw_only=True):
         models: As in `WorkerInfo`.
         slots: Jobs that the worker would take now.
         memory_bytes: As in `WorkerInfo`.
+        accelerator_bytes: As in `WorkerInfo`.
         activity: What it is doing; a load may take minutes, a step may not.
         steps: Counts passes of the network since the start.
         step_s: Seconds that a pass should take, 0 if unknown.
@@ -282,6 +285,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", kw_only=True):
     models: tuple[str, ...] = ()
     slots: int = 0
     memory_bytes: int = 0
+    accelerator_bytes: int = 0
     activity: Literal["idle", "loading", "painting"] = "idle"
     steps: int = 0
     step_s: float = 0.0

@@ -16,8 +16,11 @@ class Meter(Protocol):
         """A job has begun after waiting."""
         ...
 
-    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float]) -> None:
-        """A job has ended as ``succeeded``, ``filtered``, ``failed`` or ``cancelled``; milliseconds by phase."""
+    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float], steps: int = 0) -> None:
+        """A job has ended as ``succeeded``, ``filtered``, ``failed`` or ``cancelled``.
+
+        Milliseconds by phase; `steps` is how many steps denoising consisted of, 0 if none was told.
+        """
         ...
 
     def retried(self, reason: str) -> None:
@@ -35,7 +38,7 @@ class NoMeter:
     def waited(self, model: str, seconds: float) -> None:
         """Pass over it."""
 
-    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float]) -> None:
+    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float], steps: int = 0) -> None:
         """Pass over it."""
 
     def retried(self, reason: str) -> None:

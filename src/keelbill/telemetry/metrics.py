@@ -28,7 +28,14 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PHASES = ("text", "denoise", "decode", "enlarge", "moderate", "encode")
 OUTCOMES = ("succeeded", "filtered", "failed", "cancelled")
 RETRIES = ("worker_lost", "out_of_memory", "lease", "hung")
-CREDIT_KINDS = ("grant", "promo", "topup", "capture", "refund", "expiry", "adjust", "transfer")
+CREDIT_KINDS = ("grant", "promo", "topup", "capture", "refund", "expiry", "adjust")
+LOADS = ("start", "job")
+"""A worker loads one model when it starts and others when a job asks for them."""
+
+PROVIDERS = ("stripe", "outgoing")
+WEBHOOK_OUTCOMES = ("received", "duplicate", "refused", "processed", "failed", "delivered", "postponed", "given_up")
+"""The first five are of events that a payment provider sends; the others of messages that go out to users."""
+
 OTHER = "other"
 TURNED_AWAY = "turned_away"
 """Stands for the route of requests that were refused before anything looked at their path."""
@@ -103,11 +110,18 @@ class Metrics:
             registry=registry,
         )
         self.step_duration = Histogram(
-            "keelbill_step_duration_seconds", "Time of a denoising step.", ("model",), buckets=_FAST, registry=registry
+            "keelbill_step_duration_seconds",
+            "Mean time of a job's denoising steps.",
+            ("model",),
+            buckets=(*_FAST, 5.0, 10.0),
+            registry=registry,
         )
         self.worker_up = Gauge("keelbill_worker_up", "Whether a worker takes jobs.", ("worker",), registry=registry)
         self.gpu_memory = Gauge(
-            "keelbill_gpu_memory_bytes", "Memory of a worker.", ("worker", "kind"), registry=registry
+            "keelbill_gpu_memory_bytes",
+            "Memory of a worker, on the host and on its accelerator.",
+            ("worker", "kind"),
+            registry=registry,
         )
         self.model_loads = Counter(
             "keelbill_model_loads_total", "Models loaded by a worker.", ("model", "reason"), registry=registry
@@ -145,6 +159,8 @@ class Metrics:
 
         for reason in REJECTIONS:
             self.http_rejected.labels(reason)
+        for kind in CREDIT_KINDS:
+            self.credits.labels(kind)
         self._flooded = self.http_requests.labels(TURNED_AWAY, OTHER, "429")
         self._rate = self.http_rejected.labels("rate")
 
@@ -182,13 +198,15 @@ class Metrics:
         """Take note that a job has begun after waiting."""
         self.queue_wait.labels(self.model(model)).observe(seconds)
 
-    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float]) -> None:
-        """Take note that a job has ended; milliseconds by phase."""
+    def ended(self, model: str, outcome: str, phases_ms: Mapping[str, float], steps: int = 0) -> None:
+        """Take note that a job has ended; milliseconds by phase, and of how many steps denoising consisted."""
         label = self.model(model)
         self.jobs.labels(label, outcome if outcome in OUTCOMES else OTHER).inc()
         for phase, milliseconds in phases_ms.items():
             if phase in PHASES:
                 self.generation_duration.labels(label, phase).observe(milliseconds / 1000)
+        if steps and "denoise" in phases_ms:
+            self.step_duration.labels(label).observe(phases_ms["denoise"] / 1000 / steps)
 
     def retried(self, reason: str) -> None:
         """Take note that a job starts again."""
@@ -201,6 +219,16 @@ class Metrics:
     def moved(self, kind: str, micro: int) -> None:
         """Take note of credits that moved."""
         self.credits.labels(kind if kind in CREDIT_KINDS else OTHER).inc(micro)
+
+    def loaded(self, model: str, reason: str) -> None:
+        """Take note that a worker has loaded a model."""
+        self.model_loads.labels(self.model(model), reason if reason in LOADS else OTHER).inc()
+
+    def heard(self, provider: str, outcome: str) -> None:
+        """Take note of what became of one webhook message, from a payment provider or out to a user."""
+        self.webhook_events.labels(
+            provider if provider in PROVIDERS else OTHER, outcome if outcome in WEBHOOK_OUTCOMES else OTHER
+        ).inc()
 
     def text(self) -> bytes:
         """Return everything in the text format that Prometheus scrapes."""

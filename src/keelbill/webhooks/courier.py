@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection
@@ -33,13 +34,23 @@ class Courier:
         clock: Decides what is due.
         caller: Sends.
         idle_s: Pause between looks at an empty queue.
+        on_try: Told what became of each try: ``delivered``, ``postponed`` or ``given_up``; for metrics.
     """
 
-    def __init__(self, database: Database, clock: Clock, caller: Caller, *, idle_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        caller: Caller,
+        *,
+        idle_s: float = 2.0,
+        on_try: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._caller = caller
         self._idle_s = idle_s
+        self._on_try = on_try
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -84,18 +95,23 @@ class Courier:
             problem = error.message
         if not problem and not 200 <= status < 300:
             problem = f"the receiver answered with status {status}"
-        await self._database.write(lambda connection: self._note(connection, delivery, status, problem))
+        outcome = await self._database.write(lambda connection: self._note(connection, delivery, status, problem))
+        self._on_try(outcome)
 
-    def _note(self, connection: Connection, delivery: Delivery, status: int, problem: str) -> None:
+    def _note(self, connection: Connection, delivery: Delivery, status: int, problem: str) -> str:
+        """Write down how a try went, and return that in one word."""
         now_ms = self._clock.now_ms()
         webhook = repository.find(connection, delivery.webhook_id)
         if webhook is None:  # removed meanwhile, with its messages
-            return
+            return "given_up"
+        outcome = "given_up"
         values: dict[str, object] = {"last_status": status, "last_error": problem}
         if not problem:
+            outcome = "delivered"
             values |= {"state": "delivered", "finished_ms": now_ms}
             repository.change(connection, webhook.id, {"failures": 0})
         elif delivery.attempts < MAX_TRIES and status != 410:  # 410 Gone: the receiver wants no more
+            outcome = "postponed"
             values |= {"next_ms": now_ms + PAUSES_S[delivery.attempts - 1] * 1000}
         else:
             values |= {"state": "given_up", "finished_ms": now_ms}
@@ -103,3 +119,4 @@ class Courier:
                 repository.change(connection, webhook.id, {"enabled": False})
                 repository.give_up_waiting(connection, webhook.id, now_ms, "the webhook was turned off")
         repository.change_delivery(connection, delivery.id, values)
+        return outcome

@@ -68,6 +68,7 @@ async def enlarge(
         output_format=body.output_format,
         filter_above=settings.filter_above if settings.moderation == "on" else UNFILTERED,
     )
+    price = platform.ledger.prices.price(ITEM)
     asked = ImageRequest(
         service=ITEM,
         task=task,
@@ -75,12 +76,13 @@ async def enlarge(
         route="/api/enlargements",
         requested_model="",
         request_id=visit.request_id,
-        price=platform.ledger.prices.price(ITEM),
+        price=price,
         deadline_s=settings.request_deadline_s,
         is_async=True,
     )
     ticket = await platform.jobs.submit(caller, asked, idempotency(idempotency_key, "/api/enlargements", body))
     visit.job_id = ticket.job_id
+    visit.credits_micro = 0 if ticket.replayed else price
     if ticket.replayed:
         response.headers["idempotent-replayed"] = "true"
     response.headers["location"] = f"/api/jobs/{ticket.job_id}"

@@ -74,6 +74,7 @@ async def submit_job(
     engine = await _engine(request, body.model)
     source = await _source(platform, caller, body)
     await platform.moderation.check_prompt(caller, prompt, request_id=visit_of(request).request_id)
+    price = _price(platform, body)
     asked = ImageRequest(
         service=body.model if body.model in PUBLIC_MODELS else OWN_MODEL_ITEM,
         task=_task(platform, body, prompt, negative, engine, source),
@@ -81,12 +82,14 @@ async def submit_job(
         route="/api/jobs",
         requested_model=body.model,
         request_id=visit_of(request).request_id,
-        price=_price(platform, body),
+        price=price,
         deadline_s=platform.settings.request_deadline_s,
         is_async=True,
     )
     ticket = await platform.jobs.submit(caller, asked, idempotency(idempotency_key, "/api/jobs", body))
-    visit_of(request).job_id = ticket.job_id
+    visit = visit_of(request)
+    visit.job_id = ticket.job_id
+    visit.credits_micro = 0 if ticket.replayed else price
     if ticket.replayed:
         response.headers["idempotent-replayed"] = "true"
     response.headers["location"] = f"/api/jobs/{ticket.job_id}"

@@ -235,7 +235,10 @@ class Door:
     async def submit(self, call: Call, request: ImageRequest, idempotency: Idempotency | None) -> Ticket:
         """Pay for a picture that the client polls for; errors as of `run`."""
         ticket = await self.platform.jobs.submit(call.principal, request, idempotency)
-        visit_of(call.request).job_id = ticket.job_id
+        visit = visit_of(call.request)
+        visit.job_id = ticket.job_id
+        price = self.platform.ledger.prices.price(request.service) if request.price is None else request.price
+        visit.credits_micro = 0 if ticket.replayed else price
         return ticket
 
     def elapsed_ms(self, call: Call) -> float:
