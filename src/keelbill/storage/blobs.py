@@ -208,13 +208,15 @@ class BlobStore:
             return True
 
     def _make(self, folder: Path) -> None:
-        """Make a private folder whose entry in its parent is synced."""
+        """Make a private folder whose entry in its parent is synced, once in the life of this store."""
         if folder in self._made:
             return
-        for place in (self.folder, folder.parent, folder):
-            if place.is_relative_to(self.folder):
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _sync_folder(place.parent)
+        if folder == self.folder:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        else:
+            self._make(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)  # also of one that was there: whoever made it may have crashed before syncing
         self._made.add(folder)
 
 
