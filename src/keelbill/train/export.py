@@ -29,6 +29,9 @@ from keelbill.engine.text import MiniLMTextEncoder
 from keelbill.train.backgrounds import BACKGROUND_COLOURS
 from keelbill.train.batch_render import BatchRenderer
 from keelbill.train.data import Sprites
+from keelbill.train.fillings import FILLINGS
+from keelbill.train.landscapes import PLACES
+from keelbill.train.materials import MATERIALS
 from keelbill.train.palette import COLOURS
 from keelbill.train.plan import Plan
 from keelbill.train.scenes import Catalogue
@@ -283,6 +286,14 @@ def model_card(
         if plan.photographs
         else ""
     )
+    places = [PLACES[place][0][0] for place in PLACES if place in plan.backgrounds]
+    more = ""
+    if places:
+        more += f"* Places: {', '.join(places)}.\n"
+    if plan.made_of:
+        more += f'* Things made of others, as in "a red car made of fruit": {", ".join(FILLINGS)}.\n'
+    if plan.material:
+        more += f"* Materials: {', '.join(MATERIALS)}.\n"
     return f"""# {name}
 
 A very small text-to-image model of the Stable Diffusion 3 family. It ships with Keelbill so that a machine without
@@ -290,20 +301,20 @@ network and without graphics card can make a picture at once. It is a demonstrat
 
 ## What it can do
 
-Single objects in the look of glossy 3D icons, {plan.side}x{plan.side} pixels, on plain or studio backgrounds.
+Single objects in the look of glossy 3D icons, painted at {plan.side}x{plan.side} pixels.
 
 * Things ({len(things)}): {", ".join(things)}.
 * Colours of things: {", ".join(COLOURS)}.
-* Colours of backgrounds: {", ".join(BACKGROUND_COLOURS)}.
-
+* Colours of plain and studio backgrounds: {", ".join(BACKGROUND_COLOURS)}.
+{more}
 Words near these often work, because the text encoder knows them: "automobile", "burger".
 
 ## What it cannot do
 
-* More than one object, counts, positions, scenes, materials, lettering, people, photographs.
-* Sharp detail: pictures are soft, thin parts break. After so short a training only about half of the listed
-  things are recognisable; most animals and thin shapes are not.
-* Other sizes: it was trained at {plan.side}x{plan.side} only, and larger pictures fall apart.
+* More than one object, counts, positions, lettering, people, photographs.
+* Sharp detail: pictures are soft, and thin parts break. What share of prompts comes out right is in `metrics.json`, and
+  in the documentation, beside sheets of pictures that nobody chose.
+* Sizes far from {plan.side}x{plan.side}: the programs around it paint at that scale and enlarge.
 * Prompts in other languages than English.
 
 ## How it was made
@@ -317,7 +328,8 @@ Words near these often work, because the text encoder knows them: "automobile", 
 | text encoder | all-MiniLM-L6-v2, frozen, stored in 8 bits | none by us |
 
 Every training picture was composed by a program: a cut-out of one thing, recoloured in {plan.recoloured:.0%} of all
-pictures, on a painted background, with a caption from a grammar.
+pictures, of a material in {plan.material:.0%}, made of small things in {plan.made_of:.0%}, on a painted background,
+with a caption from a grammar.
 {photographs}Nothing was trained on pictures of real people or on collections
 without a clear licence. The things themselves are memorised by design.
 
