@@ -39,6 +39,7 @@ export async function generate() {
   }));
   const size = values.input || chosenSize();
   if (!values.locked) fill({ seed: String(bodies[0].seed) });
+  requestAnimationFrame(showResults);
   try {
     await begin("POST /api/jobs", bodies, { width: size.width, height: size.height });
   } catch (error) {
@@ -47,6 +48,12 @@ export async function generate() {
   } finally {
     sending.value = false;
   }
+}
+
+/** On a phone the results are below the form: go there. On wide windows they begin at the top. */
+function showResults() {
+  document.querySelector(".stage")?.scrollIntoView({ block: "start" });
+  document.querySelector(".stage")?.scrollTo(0, 0);
 }
 
 function kindOf(error) {

@@ -95,7 +95,7 @@ function AccountMenu() {
       <div class="menu-head">
         <strong>${name}</strong>
         ${user.name && html`<span>${user.email}</span>`}
-        ${organisation.value && html`<span>${organisation.value.name}</span>`}
+        ${organisation.value?.kind === "team" && html`<span>${organisation.value.name}</span>`}
       </div>
       ${PAGES.filter((page) => page.nav === "account" && mayOpen(page)).map(
         (page) =>

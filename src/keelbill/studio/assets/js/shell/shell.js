@@ -33,7 +33,7 @@ export function Shell() {
     [
       { id: "palette", title: () => t("palette.open"), icon: "command", keys: "mod+k", hidden: true, run: () => (overlay.value = overlay.peek() ? "" : "palette") },
       { id: "shortcuts", title: () => t("shortcuts.title"), icon: "keyboard", keys: "?", run: () => (overlay.value = "shortcuts") },
-      { id: "theme", title: () => t("theme.next"), icon: "palette", keys: "mod+shift+l", run: nextTheme },
+      { id: "theme", title: () => t("theme.next"), icon: "palette", keys: "t", run: nextTheme },
       ...(known
         ? [
             ...PAGES.filter((one) => one.nav && mayOpen(one)).map((one) => ({
