@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from keelbill.serving.gateway import Gateway
-from keelbill.serving.local import LocalPool, Patience
+from keelbill.serving.local import LocalPool
+from keelbill.serving.member import Patience
 from keelbill.serving.messages import Cancelled, Event, Failed, Progress, Retrying, Setup, Started, Succeeded
 from keelbill.serving.wire import pack
 from support.jobbook import MemoryBook
@@ -112,7 +113,7 @@ async def test_killed_again_on_the_second_try(tmp_path: Path) -> None:
         end = await at.gateway.result("a")
         await watching
         assert isinstance(end, Failed)
-        assert end.code == "worker_lost"
+        assert end.code == "worker_lost_twice"
         assert (at.book.rows["a"].state, at.book.rows["a"].charges, at.book.rows["a"].voids) == ("failed", 0, 1)
 
 

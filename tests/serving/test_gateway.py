@@ -311,7 +311,7 @@ class TestLostWorkers:
             await gateway.submit(spec())
             end = await gateway.result("a")
             assert isinstance(end, Failed)
-            assert end.code == "worker_lost"
+            assert end.code == "worker_lost_twice"
             assert (book.rows["a"].charges, book.rows["a"].voids) == (0, 1)
 
     async def test_a_retried_job_goes_first(self) -> None:

@@ -1,9 +1,10 @@
-"""What every pool of workers keeps, whichever it is: the one of the script and the one of real processes."""
+"""What every pool of workers keeps: the one of the script, of real processes, and of a cluster of three machines."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,16 @@ import pytest_asyncio
 
 from keelbill.imaging.decode import decode
 from keelbill.imaging.metadata import read
+from keelbill.serving.cluster import ClusterPool
 from keelbill.serving.local import LocalPool
 from keelbill.serving.messages import Cancelled, Failed, Progress, Started, Succeeded, WorkerInfo
 from keelbill.serving.scripted import Fault, ScriptedPool
+from support.cluster import cluster_of, mini_cluster_pool
 from support.pools import Audience, mini_pool, small_job, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-AnyPool = ScriptedPool | LocalPool
+AnyPool = ScriptedPool | LocalPool | ClusterPool
 
 
 class Stage:
@@ -30,7 +33,7 @@ class Stage:
 
     async def start(self) -> None:
         await self.pool.start(self.audience.on_event, self.audience.on_lost, self.audience.on_capacity)
-        await until(lambda: self.worker.ready and self.worker.slots > 0)
+        await until(lambda: self.pool.workers() and self.worker.ready and self.worker.slots > 0, 90)
 
     @property
     def worker(self) -> WorkerInfo:
@@ -45,7 +48,7 @@ class Stage:
         return end
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["scripted", "local"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["scripted", "local", "cluster"])
 async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     home: Path = tmp_path_factory.mktemp("home")
     pools: dict[str, Callable[[], AnyPool]] = {
@@ -54,11 +57,15 @@ async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         ),
         "local": lambda: mini_pool(home),
     }
-    made = Stage(pools[request.param]())
-    await made.start()
-    yield made
-    await made.pool.stop()
-    assert not made.worker.ready
+    async with AsyncExitStack() as stack:
+        if request.param == "cluster":
+            cluster = stack.enter_context(cluster_of(2))
+            pools["cluster"] = lambda: mini_cluster_pool(cluster.address)
+        made = Stage(pools[request.param]())
+        await made.start()
+        yield made
+        await made.pool.stop()
+        assert not any(worker.ready for worker in made.pool.workers())
 
 
 async def test_events_come_in_order_and_under_their_epoch(stage: Stage) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from keelbill.serving.local import LocalPool, Patience
+from keelbill.serving.local import LocalPool
+from keelbill.serving.member import Patience
 from keelbill.serving.messages import Cancelled, Event, Failed, ImageTask, JobSpec, Setup, Succeeded
 
 

@@ -301,6 +301,10 @@ def _tell(webhooks: Webhooks, connection: Connection, org_id: str, key_id: str) 
 
 
 def _pool(settings: Settings, blobs: BlobStore) -> WorkerPool:
+    if settings.cluster:
+        from keelbill.serving.cluster import cluster_pool
+
+        return cluster_pool(settings, settings.cluster)
     if settings.scripted_engine:
         from keelbill.serving.scripted import ScriptedPool
 

@@ -13,6 +13,7 @@ from keelbill.core.errors import AppError
 
 COMMANDS = {
     "serve": "Start the platform: API, queue and worker.",
+    "top": "Watch queue, workers, speed and credits of a running server.",
     "generate": "Make a picture from a prompt.",
     "verify": "Make a picture again from its recipe and compare.",
     "models": "List, add, pull, verify and remove models.",

@@ -37,7 +37,8 @@ class AddressTaken(AppError):
 @click.option("--host", help="Address to listen on. [default: setting host, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 picks a free one. [default: setting port, 8000]")
 @click.option("--scripted", is_flag=True, help="Paint flat test pictures without a model.")
-def command(host: str | None, port: int | None, scripted: bool) -> None:
+@click.option("--cluster", help="Paint on a Ray cluster: auto, local, ray://… or host:port. [default: here]")
+def command(host: str | None, port: int | None, scripted: bool, cluster: str | None) -> None:
     """Start the platform: API, queue and worker.
 
     \b
@@ -55,6 +56,8 @@ def command(host: str | None, port: int | None, scripted: bool) -> None:
         changed["port"] = port
     if scripted:
         changed["scripted_engine"] = True
+    if cluster is not None:
+        changed["cluster"] = cluster
     listener = listen(changed.get("host", settings.host), changed.get("port", settings.port))
     changed["port"] = listener.getsockname()[1]
     with listener:

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     drain_s: float = Field(default=30.0, ge=0, le=600, description="How long running jobs may finish at shutdown.")
     min_free_disk_bytes: int = Field(default=512 * 2**20, ge=0, description="Free disk below which no job is taken.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes; one per accelerator, or one.")
+    cluster: str = Field(
+        default="", description="Ray cluster whose machines paint: auto, local, ray://… or host:port; else this one."
+    )
     scripted_engine: bool = Field(default=False, description="Paint flat test pictures without a model.")
 
     billing: Literal["credits", "unlimited"] = Field(

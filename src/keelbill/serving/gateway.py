@@ -448,7 +448,7 @@ class Gateway:
             await self._end(job, job.wish)
             return
         if job.losses >= MAX_LOSSES:
-            await self._end(job, Failed("worker_lost", "The worker was lost twice while it made this picture."))
+            await self._end(job, Failed("worker_lost_twice", "The worker was lost twice while it made this picture."))
             return
         attempt = await self._insist(lambda: self.book.requeue(job.id, job.epoch, reason))
         if attempt is None:

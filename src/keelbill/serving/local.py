@@ -13,37 +13,18 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import structlog
 
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.settings import Settings
-from keelbill.serving.messages import (
-    Beat,
-    Cancel,
-    Cancelled,
-    Failed,
-    JobSpec,
-    Run,
-    Said,
-    Setup,
-    Stop,
-    Succeeded,
-    ToWorker,
-    WorkerInfo,
-)
+from keelbill.serving.member import Member, Patience
+from keelbill.serving.messages import Beat, Cancel, JobSpec, Run, Setup, Stop, ToWorker, WorkerInfo
 from keelbill.serving.pool import OnCapacity, OnEvent, OnLost
 from keelbill.serving.wire import BrokenFrame, pack, read_report
 
-DEAD_AFTER_S: Final = 5.0
-STEP_GRACE_S: Final = 10.0
-STEP_FACTOR: Final = 4.0
-LOAD_PATIENCE_S: Final = 900.0
-CANCEL_PATIENCE_S: Final = 10.0
-BOOT_PATIENCE_S: Final = 120.0
 STOP_PATIENCE_S: Final = 2.0
 LEAST_PAUSE_S: Final = 0.1
 MOST_PAUSE_S: Final = 30.0
@@ -55,41 +36,10 @@ WATCH_S: Final = 0.25
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a worker may be silent.
-
-    Args:
-        beat_s: Between signs of life; else it is dead.
-        step_s: Beyond four expected steps without a step; else it is stuck.
-        load_s: Of loading a model; else it is stuck.
-        cancel_s: From being asked to give a job up; else it is ended.
-        boot_s: From its start to its first sign of life.
-    """
-
-    beat_s: float = DEAD_AFTER_S
-    step_s: float = STEP_GRACE_S
-    load_s: float = LOAD_PATIENCE_S
-    cancel_s: float = CANCEL_PATIENCE_S
-    boot_s: float = BOOT_PATIENCE_S
-
-
 @dataclass
-class _Child:
-    setup: Setup
+class _Child(Member):
     process: asyncio.subprocess.Process | None = None
     writer: asyncio.StreamWriter | None = None
-    beat: Beat | None = None
-    jobs: dict[str, JobSpec] = field(default_factory=dict)
-    cancelled_at_s: dict[str, float] = field(default_factory=dict)
-    started_at_s: float = 0.0
-    heard_at_s: float = 0.0
-    moved_at_s: float = 0.0
-    reason: str = "killed"
-
-    @property
-    def name(self) -> str:
-        return self.setup.name
 
     @property
     def is_ready(self) -> bool:
@@ -164,9 +114,7 @@ class LocalPool:
         if not child.is_ready:
             self._on_lost(worker, {job.job_id: job.epoch}, "killed")
             return
-        if not child.jobs:
-            child.moved_at_s = self.clock.monotonic_s()
-        child.jobs[job.job_id] = job
+        child.takes(job, self.clock.monotonic_s())
         self._send(child, Run(job))
 
     def cancel(self, job_id: str, reason: str) -> None:
@@ -177,29 +125,20 @@ class LocalPool:
                 self._send(child, Cancel(job_id, reason))
 
     def acknowledge(self, job_id: str, epoch: int) -> None:
-        """Do nothing: a finished picture lies in this process already, and its worker kept nothing."""
+        """Do nothing: the worker kept nothing, because the finished picture lies in this process already.
+
+        It waits here for the database for up to an hour. A copy in the worker could not outlive this process, since
+        the worker ends with it.
+        """
 
     def workers(self) -> list[WorkerInfo]:
         """Return all workers."""
-        return [self._info(child) for child in self._children.values()]
+        return [child.info(is_ready=child.is_ready and not self._is_stopping) for child in self._children.values()]
 
     def pid(self, worker: str) -> int | None:
         """Return a worker's process id, or nothing while it has none."""
         process = self._children[worker].process
         return None if process is None or process.returncode is not None else process.pid
-
-    def _info(self, child: _Child) -> WorkerInfo:
-        beat = child.beat or Beat(device=child.setup.device)
-        slots = min(beat.slots, child.setup.jobs - len(child.jobs))
-        return WorkerInfo(
-            name=child.name,
-            device=beat.device,
-            models=beat.models,
-            running=tuple(child.jobs),
-            slots=max(0, slots),
-            ready=child.is_ready and not self._is_stopping,
-            memory_bytes=beat.memory_bytes,
-        )
 
     def _send(self, child: _Child, message: ToWorker) -> None:
         if child.writer is not None and not child.writer.is_closing():
@@ -222,8 +161,7 @@ class LocalPool:
 
     async def _live(self, child: _Child) -> None:
         ours, theirs = socket.socketpair()
-        child.beat, child.reason = None, "killed"
-        child.started_at_s = child.heard_at_s = child.moved_at_s = self.clock.monotonic_s()
+        child.begins(self.clock.monotonic_s())
         with theirs:
             child.process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -249,39 +187,19 @@ class LocalPool:
     async def _listen(self, child: _Child, reader: asyncio.StreamReader) -> None:
         try:
             while (report := await read_report(reader)) is not None:
-                child.heard_at_s = self.clock.monotonic_s()
-                if isinstance(report, Beat):
-                    self._beats(child, report)
-                else:
-                    self._says(child, report)
+                now_s = self.clock.monotonic_s()
+                if not isinstance(report, Beat):
+                    child.says(report, now_s)
+                    self._on_event(report.job_id, report.epoch, report.event)
+                elif child.beats(report, now_s):
+                    self._on_capacity()
+                self._settled.set()
         except BrokenFrame as error:
             _log.error("worker_spoke_nonsense", worker=child.name, error=str(error))
             child.reason = "killed"
 
-    def _beats(self, child: _Child, beat: Beat) -> None:
-        before = child.beat
-        child.beat = beat
-        if before is None or beat.steps != before.steps or beat.activity != before.activity:
-            child.moved_at_s = child.heard_at_s
-        self._settled.set()
-        if before is None or beat.slots > before.slots:
-            self._on_capacity()
-
-    def _says(self, child: _Child, said: Said) -> None:
-        child.moved_at_s = child.heard_at_s
-        job = child.jobs.get(said.job_id)
-        if job is not None and job.epoch == said.epoch and isinstance(said.event, Succeeded | Failed | Cancelled):
-            del child.jobs[said.job_id]
-            child.cancelled_at_s.pop(said.job_id, None)
-            if child.beat is not None:  # its next sign of life will say so too
-                child.beat = msgspec.structs.replace(child.beat, slots=child.beat.slots + 1)
-        self._on_event(said.job_id, said.epoch, said.event)
-
     def _lose(self, child: _Child) -> None:
-        epochs = {job_id: job.epoch for job_id, job in child.jobs.items()}
-        child.jobs.clear()
-        child.cancelled_at_s.clear()
-        child.beat = None
+        epochs = child.lose()
         if epochs and not self._is_stopping:
             self._on_lost(child.name, epochs, child.reason)
 
@@ -291,24 +209,9 @@ class LocalPool:
         while True:
             await asyncio.sleep(WATCH_S)
             for child in self._children.values():
-                if child.writer is not None and (reason := self._complaint(child, self.clock.monotonic_s())):
+                reason = child.complaint(self.clock.monotonic_s(), self.patience)
+                if child.writer is not None and reason:
                     child.kill(reason)
-
-    def _complaint(self, child: _Child, now_s: float) -> str:
-        """Say why a worker has to go; empty if it does not."""
-        silent_s, still_s = now_s - child.heard_at_s, now_s - child.moved_at_s
-        beat, patience = child.beat, self.patience
-        if beat is None:
-            return "no heartbeat" if silent_s > patience.boot_s else ""
-        if silent_s > patience.beat_s:
-            return "no heartbeat"
-        if beat.activity == "loading":
-            return "stuck" if still_s > patience.load_s else ""
-        if beat.activity == "painting" and child.jobs and still_s > STEP_FACTOR * beat.step_s + patience.step_s:
-            return "stuck"
-        if any(now_s - at_s > patience.cancel_s for at_s in child.cancelled_at_s.values()):
-            return "cancel overdue"
-        return ""
 
 
 def local_pool(settings: Settings, devices: Iterable[str] = ()) -> LocalPool:

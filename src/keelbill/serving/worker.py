@@ -150,6 +150,7 @@ class Worker:
             models=self._studios.names,
             slots=self._slots(),
             memory_bytes=psutil.Process().memory_info().rss,
+            accelerator_bytes=torch.cuda.memory_reserved() if torch.cuda.is_initialized() else 0,
             activity=self._activity,
             steps=self._steps,
             step_s=self._step_s,
@@ -355,16 +356,22 @@ class Worker:
 # ------------------------------------------------------------ the process
 
 
-def build(setup: Setup, send: Send) -> Worker:
-    """Make a worker of the installed models."""
+def build(setup: Setup, send: Send, read: Callable[[str], bytes] | None = None) -> Worker:
+    """Make a worker of the installed models.
+
+    Args:
+        setup: Who it is.
+        send: Passes its reports on; called by several threads.
+        read: Reads an input picture by its reference; else they are files in the set-up's folder.
+    """
     settings = read_settings().model_copy(
         update={"home": Path(setup.home), "model": setup.model, "dtype": setup.dtype, "threads": setup.threads}
     )
     if setup.threads:
         torch.set_num_threads(setup.threads)
-    blobs = BlobStore(Path(setup.blobs))
+    read = read or BlobStore(Path(setup.blobs)).read
     finisher = Finisher(image_classifier if setup.moderate else None)
-    return Worker(setup, send, Studios(loader(settings, setup.device), setup.model), blobs.read, finisher)
+    return Worker(setup, send, Studios(loader(settings, setup.device), setup.model), read, finisher)
 
 
 def main(fd: int) -> None:
