@@ -60,9 +60,7 @@ def keelbill() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; bad input ends with one sentence on standard error and exit code 2."""
     try:
-        keelbill.main(args=arguments, prog_name="keelbill", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = keelbill.main(args=arguments, prog_name="keelbill", standalone_mode=False)
     except click.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
@@ -72,3 +70,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except AppError as error:
         click.echo(f"keelbill: {error}", err=True)
         sys.exit(2)
+    if isinstance(code, int):  # click hands the code of a command's Exit back instead of raising it
+        sys.exit(code)
