@@ -2,6 +2,9 @@
 export const de = {
   "page.playground": "Erstellen",
   "page.gallery": "Galerie",
+  "page.keys": "API-Schlüssel",
+  "page.billing": "Guthaben",
+  "page.usage": "Verbrauch",
   "page.sign_in": "Anmelden",
   "page.sign_up": "Registrieren",
   "page.set_up": "Einrichten",

@@ -2,6 +2,9 @@
 export const en = {
   "page.playground": "Create",
   "page.gallery": "Gallery",
+  "page.keys": "API keys",
+  "page.billing": "Credits",
+  "page.usage": "Usage",
   "page.sign_in": "Sign in",
   "page.sign_up": "Sign up",
   "page.set_up": "Set up",
