@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from keelbill.core.errors import InvalidInput, PaymentRequired
 from keelbill.db.base import Database, open_database
@@ -153,3 +153,32 @@ class TestStatements:
 def test_another_kind_of_database_is_refused() -> None:
     with pytest.raises(InvalidInput, match="mysql"):
         open_database("mysql://localhost/keelbill")
+
+
+class TestGlance:
+    async def test_sees_what_was_committed_before(self, book: Database) -> None:
+        assert await book.glance(count_notes) == 0
+        await book.write(lambda c: write_note(c, 1))
+        assert await book.glance(count_notes) == 1
+
+    async def test_does_not_see_what_is_not_committed(self, book: Database) -> None:
+        seen = []
+
+        def write_and_wait(connection: Connection) -> None:
+            write_note(connection, 1)
+            seen.append(asyncio.run(book.glance(count_notes)))
+
+        await asyncio.to_thread(book.write_now, write_and_wait)
+        assert seen == [0]
+        assert await book.glance(count_notes) == 1
+
+    async def test_may_not_write(self, book: Database) -> None:
+        if book.dialect == "sqlite":
+            with pytest.raises(OperationalError, match="readonly"):
+                await book.glance(lambda c: write_note(c, 1))
+        assert await book.glance(count_notes) == 0
+
+    async def test_the_database_is_read_again_after_it_was_closed(self, book: Database) -> None:
+        assert await book.glance(count_notes) == 0
+        await book.close()
+        assert await book.glance(count_notes) == 0

@@ -104,6 +104,7 @@ class SqliteDatabase(Database):
         self._inside: int | None = None  # the thread that runs an operation now
         self._connection: Connection | None = None
         self._raw: sqlite3.Connection | None = None
+        self._glancing: Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[_Attempt] = deque()
         self._is_busy = False
@@ -138,6 +139,18 @@ class SqliteDatabase(Database):
         if self._reading is None:
             self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="keelbill-read")
         return await asyncio.get_running_loop().run_in_executor(self._reading, self.read_now, operation)
+
+    async def glance(self, operation: Operation[T]) -> T:
+        """Read a row or two by their key at once, on a connection that stays open: a thread costs far more.
+
+        In memory there is one connection, which a commit may hold; then a thread waits for it.
+        """
+        loop = asyncio.get_running_loop()
+        if self._readers is None or not self._serves(loop):
+            return await self.read(operation)
+        if self._glancing is None:
+            self._glancing = self._readers.connect().execution_options(begins_by_hand=True)
+        return _finished(operation(self._glancing))
 
     def write_now(self, operation: Operation[T]) -> T:
         """Run an operation in a transaction of its own, on this thread."""
@@ -181,6 +194,9 @@ class SqliteDatabase(Database):
                 self._connection.close()
             self._connection = self._raw = None
         self.engine.dispose()
+        if self._glancing is not None:
+            self._glancing.close()
+            self._glancing = None
         if self._readers is not None:
             self._readers.dispose()
         if self._lock_file is not None:

@@ -197,7 +197,7 @@ class Door:
         if idempotency is not None or self.platform.settings.billing == "unlimited":
             return
         org_id = call.principal.org_id
-        balance = await self.platform.db.read(lambda c: self.platform.ledger.balance(c, org_id))
+        balance = await self.platform.db.glance(lambda c: self.platform.ledger.balance(c, org_id))
         if balance.available < total:
             raise PaymentRequired(
                 f"credits: {credits_of(total):f} needed, {credits_of(balance.available):f} available.",

@@ -118,7 +118,7 @@ def _balance(door: Door) -> Handler:
         principal = await authorise(request, platform)
         principal.require("account:read")
         org_id = principal.org_id
-        found = await platform.db.read(lambda c: platform.ledger.balance(c, org_id))
+        found = await platform.db.glance(lambda c: platform.ledger.balance(c, org_id))
         text = f"{credits_of(found.available):f}"
         return _json({"credits": msgspec.Raw((text if "." in text else text + ".0").encode())})
 
