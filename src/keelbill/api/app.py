@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from starlette.routing import Match
 
 from keelbill import __version__
 from keelbill.api import health
+from keelbill.api.direct import call_directly
 from keelbill.api.directory import Directory
 from keelbill.api.envelope import Envelope, no_route, refusal
 from keelbill.api.visits import visit_of
@@ -22,6 +24,10 @@ from keelbill.core.errors import AppError, InvalidRequest
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
+
+SWITCH_S = 0.0005
+"""How long a thread of the interpreter may keep others waiting. A job crosses to helper threads and back several
+times (commits, files), and each time may wait this long for a busy event loop; Python's own is 5 ms."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -31,6 +37,7 @@ def create_app(platform: Platform) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sys.setswitchinterval(SWITCH_S)
         if not platform.is_started:
             await platform.start()
         try:
@@ -46,6 +53,7 @@ def create_app(platform: Platform) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are in the envelope
     )
     app.state.platform = platform
     app.add_middleware(Envelope, platform=platform)
@@ -77,13 +85,10 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     from keelbill.api.stability import routes, v1
     from keelbill.studio import pages
 
-    doors = [
-        routes.router(platform),
-        v1.router(platform),
-        openai.router(platform),
-        health.router(platform),
-        pages.router(),
-    ]
+    paid = [routes.router(platform), v1.router(platform), openai.router(platform)]
+    for door in paid:
+        call_directly(door.routes)
+    doors = [*paid, health.router(platform), pages.router()]
     own = (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation, options, enlargements)
     for door in [*doors, *(part.router for part in own)]:
         app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once
