@@ -98,3 +98,9 @@ def test_text_for_people(stream: io.StringIO) -> None:
 def test_noisy_neighbours_are_quiet(stream: io.StringIO) -> None:
     logging.getLogger("httpx").info("request to https://example/?key=1")
     assert stream.getvalue() == ""
+
+
+def test_what_the_quick_encoder_refuses_is_logged_too(stream: io.StringIO) -> None:
+    structlog.get_logger("test").info("odd", half="\ud800", large=2**70)
+    (line,) = lines(stream)
+    assert (line["half"], line["large"]) == ("\ud800", 2**70)
