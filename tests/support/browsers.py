@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,12 +24,10 @@ def find_chromium(playwright: Playwright) -> str:
     Raises:
         RuntimeError: There is none and none can be installed; browser tests do not pass without a browser.
     """
-    looks: tuple[Callable[[], str], ...] = (_on_path, lambda: _of_playwright(playwright))
-    for install in (lambda: None, _install_playwrights, _install_debians):
+    for install in (_install_nothing, _install_playwrights, _install_debians):
         install()
-        for look in looks:
-            if found := look():
-                return found
+        if found := _on_path() or _of_playwright(playwright):
+            return found
     raise RuntimeError("there is no Chromium; install the package chromium, or run `playwright install chromium`")
 
 
@@ -40,6 +38,10 @@ def _on_path() -> str:
 def _of_playwright(playwright: Playwright) -> str:
     path = playwright.chromium.executable_path
     return path if os.path.exists(path) else ""  # noqa: PTH110  a plain string from Playwright
+
+
+def _install_nothing() -> None:
+    """Look first at what is there."""
 
 
 def _install_playwrights() -> None:
@@ -74,7 +76,13 @@ class Watch:
         page.on("request", lambda request: self._asked(request.url))
 
     def _heard(self, message: ConsoleMessage) -> None:
-        expected = ("401 (Unauthorized)", "402 (Payment Required)", "403 (Forbidden)", "404 (Not Found)")
+        expected = (
+            "401 (Unauthorized)",
+            "402 (Payment Required)",
+            "403 (Forbidden)",
+            "404 (Not Found)",
+            "503 (Service Unavailable)",
+        )
         if message.type == "error" and not any(part in message.text for part in expected):
             self.errors.append(message.text)
 

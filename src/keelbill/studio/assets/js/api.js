@@ -23,7 +23,7 @@ export class ApiError extends Error {
 }
 
 /** Whole numbers that JavaScript would round (seeds have 64 bits) are read as text... */
-function parsed(text) {
+export function parsed(text) {
   return JSON.parse(text.replace(/"seed":\s?(\d{16,})/g, '"seed":"$1"'));
 }
 

@@ -54,6 +54,11 @@ window.addEventListener("popstate", () => {
   place.value = here();
 });
 
+// A link with a token that is opened where its page is open already.
+window.addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#token=")) location.reload();
+});
+
 document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.target instanceof Element && event.target.closest("a[href]");

@@ -242,7 +242,7 @@ function Generate() {
   return html`${tooFew && problem.value?.kind !== "credits" && html`<${Note} kind="warn" actions=${html`<a class="button button-plain button-small" href="/billing">${t("credits.get")}</a>`}>
       ${t("credits.too_few", { needed: number(whole), available: number(has.available) })}
     <//>`}
-    <${Button} kind="primary" type="submit" class="generate" icon="sparkles" busy=${sending.value} aria-label=${`${t("playground.generate")}, ${price}`} aria-keyshortcuts="Control+Enter">
+    <${Button} kind="primary" type="submit" class="generate" icon="sparkles" busy=${sending.value} aria-keyshortcuts="Control+Enter">
       ${t("playground.generate")}<span class="price">${price}</span>
     <//>
     <p class="generate-keys" aria-hidden="true">${keyNames("mod+enter")[0].map((key) => html`<kbd>${key}</kbd>`)}</p>`;

@@ -2,7 +2,7 @@
 //
 // A browser opens six connections to a server at most, and each stream of events holds one. So two jobs at a time are
 // watched live, and the rest by asking for the list every now and then.
-import { call } from "../api.js";
+import { call, parsed } from "../api.js";
 
 const LIVE = 2;
 const EVERY_MS = 1500;
@@ -35,7 +35,7 @@ function arrange() {
 function open(id, one) {
   one.stream = new EventSource(`/api/jobs/${id}/events`);
   for (const kind of KINDS) {
-    one.stream.addEventListener(kind, (event) => say(id, kind, JSON.parse(event.data)));
+    one.stream.addEventListener(kind, (event) => say(id, kind, parsed(event.data)));
   }
   one.stream.onerror = () => {
     // The browser tries again by itself while the stream is only interrupted; a refusal ends it.

@@ -26,7 +26,7 @@ export function Header() {
       )}
     </nav>
     <div class="header-end">
-      <button type="button" class="palette-button" aria-label=${t("palette.open")} onClick=${() => (overlay.value = "palette")}>
+      <button type="button" class="palette-button" title=${t("palette.open")} onClick=${() => (overlay.value = "palette")}>
         <${Icon} name="search" size=${16} /><span>${t("palette.short")}</span><kbd>${keyNames("mod+k")[0].join(" ")}</kbd>
       </button>
       <${Credits} />

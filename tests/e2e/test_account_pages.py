@@ -1,0 +1,77 @@
+"""Keys, credits and usage as a person walks them; what people name things is never more than text."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from keelbill.core.types import micro
+from keelbill.ledger.vouchers import Vouchers
+from support.server import LiveServer
+
+from .conftest import Visit
+from .test_access import PHONE, WIDE, assert_fits, violations
+from .test_playground import generate
+
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+def test_a_key_is_made_used_and_revoked(visit: Visit, server: LiveServer) -> None:
+    with visit() as page:
+        page.goto("/keys")
+        page.get_by_role("button", name="New key").click()
+        page.get_by_label("Name").fill(HOSTILE)
+        page.get_by_role("button", name="Make key").click()
+        secret = page.locator(".secret code").inner_text()
+        headers = {"authorization": f"Bearer {secret}"}
+        assert httpx.get(f"{server.url}/api/credits/prices", headers=headers).status_code == 200
+        page.get_by_role("button", name="I have kept it").click()
+        expect(page.locator(".cell-name")).to_have_text(HOSTILE)
+        assert secret not in page.content()
+        page.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Revoke now").click()
+        expect(page.get_by_text("Revoked")).to_be_visible()
+        assert httpx.get(f"{server.url}/api/credits/prices", headers=headers).status_code == 401
+
+
+def test_a_voucher_ends_being_out_of_credits(visit: Visit, server: LiveServer) -> None:
+    vouchers = Vouchers(server.platform.ledger, server.platform.clock)
+    with visit(credits="0") as page:
+        page.goto("/billing")
+        expect(page.get_by_text("You are out of credits")).to_be_visible()
+        page.get_by_label("Code").fill("WRONG-WRONG-WRONG-WRONG-X")
+        page.get_by_role("button", name="Redeem").click()
+        expect(page.locator(".problem")).to_be_visible()
+        code = server.write(lambda c: vouchers.create(c, micro("40"), created_by="test"))
+        page.get_by_label("Code").fill(code)
+        page.get_by_role("button", name="Redeem").click()
+        expect(page.locator("[data-figure=available]")).to_have_text("40")
+        expect(page.get_by_text("You are out of credits")).to_have_count(0)
+
+
+def test_usage_counts_what_was_made(visit: Visit) -> None:
+    with visit() as page:
+        page.goto("/usage")
+        expect(page.get_by_role("heading", name="Nothing was used")).to_be_visible()
+        page.get_by_role("link", name="Make a picture").click()
+        generate(page, HOSTILE)
+        expect(page.locator(".tile-done")).to_have_count(1)
+        page.goto("/usage")
+        expect(page.locator(".chart-bar")).to_have_count(1)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download CSV").click()
+        assert download.value.suggested_filename == "usage-by-day.csv"
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_account_pages_are_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -> None:
+    with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
+        for address in ("/keys", "/billing", "/usage"):
+            page.goto(address)
+            page.locator(".account-page h1").wait_for()
+            page.wait_for_load_state("networkidle")
+            assert violations(page) == [], address
+            assert_fits(page)
+            page.screenshot(path=f"/tmp/kb/shots-{address[1:]}-{theme}-{size['width']}.png")
