@@ -21,6 +21,8 @@ import pytest
 
 from support.forms import form
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "import sys; from keelbill.cli.main import main; main(sys.argv[1:])"
 SLOW = """
 import os
