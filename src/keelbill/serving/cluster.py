@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -341,7 +341,7 @@ class ClusterPool:
                     member.end(reason)
 
 
-def places(nodes: list[Mapping[str, Any]]) -> list[Place]:
+def places(nodes: Sequence[Mapping[str, Any]]) -> list[Place]:
     """Decide which machines get how many workers.
 
     A machine gets as many as it has of the resource ``keelbill``; else one for each accelerator. Machines without
