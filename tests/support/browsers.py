@@ -77,6 +77,7 @@ class Watch:
 
     def _heard(self, message: ConsoleMessage) -> None:
         expected = (
+            "400 (Bad Request)",
             "401 (Unauthorized)",
             "402 (Payment Required)",
             "403 (Forbidden)",

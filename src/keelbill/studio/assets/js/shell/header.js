@@ -16,7 +16,7 @@ import { signOut } from "./leave.js";
 export function Header() {
   const shown = PAGES.filter((page) => page.nav === "main" && mayOpen(page));
   return html`<header class="header">
-    <a class="brand" href="/"><img src=${`${BASE}/img/icon.svg`} width="28" height="28" alt="" /><span>Keelbill</span></a>
+    <a class="brand" href="/" aria-label="Keelbill"><img src=${`${BASE}/img/icon.svg`} width="28" height="28" alt="" /><span>Keelbill</span></a>
     <nav class="nav" aria-label=${t("shell.navigation")}>
       ${shown.map(
         (page) =>
