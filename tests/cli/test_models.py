@@ -56,7 +56,8 @@ def listed(run: Run) -> dict[str, dict[str, object]]:
 class TestList:
     def test_built_in_and_official_models(self, run: Run) -> None:
         rows = listed(run)
-        assert list(rows) == ["keelbill-mini", "sd3-medium", "sd3.5-medium", "sd3.5-large", "sd3.5-large-turbo"]
+        ours = ["keelbill-mini", "keelbill-mini-turbo"]
+        assert list(rows) == [*ours, "sd3-medium", "sd3.5-medium", "sd3.5-large", "sd3.5-large-turbo"]
         assert rows["keelbill-mini"]["origin"] == "built-in"
         assert rows["sd3.5-large"]["installed"] is False
 

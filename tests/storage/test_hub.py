@@ -183,8 +183,9 @@ def weights(tmp_path: Path) -> Path:
 
 
 class TestNames:
-    def test_the_built_in_model_is_always_listed(self, offline: Hub) -> None:
-        (item,) = offline.list()
+    def test_the_built_in_models_are_always_listed(self, offline: Hub) -> None:
+        assert [item.name for item in offline.list()] == SHIPPED == list(BUILT_IN)
+        item = offline.list()[0]
         assert (item.name, item.origin, item.licence) == (EMBEDDED, Origin.BUILT_IN, "Apache-2.0")
         assert offline.resolve(EMBEDDED).name == EMBEDDED
 
