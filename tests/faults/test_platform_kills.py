@@ -122,7 +122,7 @@ class Site:
         """Compare captured holds, ended jobs and pictures; return how many pictures there are."""
         captured = {row[0] for row in self.rows("SELECT job_id FROM hold WHERE state = 'captured'")}
         succeeded = {row[0] for row in self.rows("SELECT id FROM job WHERE state = 'succeeded'")}
-        pictures = dict(self.rows("SELECT job_id, blob_ref FROM picture"))  # type: ignore[arg-type]
+        pictures = {row[0]: row[1] for row in self.rows("SELECT job_id, blob_ref FROM picture")}
         assert captured == succeeded == pictures.keys()
         stored = {path.name for path in (self.home / "blobs").rglob("*") if path.is_file()}
         assert {str(ref) for ref in pictures.values()} <= stored
