@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from keelbill.core.types import micro
+from keelbill.core.types import Micro, micro
 from support.browser import PASSWORD, add_person
 from support.browsers import real_browser, window
 from support.server import LiveServer
@@ -56,6 +56,6 @@ def give(server: LiveServer, user_id: str, amount: str) -> None:
         org_id = rows.scalar_one()
         missing = micro(amount) - ledger.balance(connection, org_id).available
         if missing:
-            ledger.adjust(connection, org_id, missing, "test", "set by a test")
+            ledger.adjust(connection, org_id, Micro(missing), "test", "set by a test")
 
     server.write(adjust)
