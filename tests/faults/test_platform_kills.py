@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"),
 ]
 
-KILLS = int(os.environ.get("KEELBILL_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("KEELBILL_TEST_KILLS", "4"))
 SEED = int(os.environ.get("KEELBILL_TEST_SEED", "7"))
 ROUTE = "/v2beta/stable-image/generate/core"
 SERVER = """
