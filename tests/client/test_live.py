@@ -192,7 +192,7 @@ class TestStreams:
 
     def test_leaving_the_loop_costs_nothing(self, server: LiveServer, client: Client) -> None:
         before = client.balance()
-        with server.slow_workers(0.4):
+        with server.slow_workers(2.0):
             for event in client.stream("a red apple"):
                 if isinstance(event, Progress):
                     break

@@ -151,8 +151,11 @@ def test_commands_are_found_by_typing(visit: Visit, server: LiveServer) -> None:
         page.keyboard.press("?")
         expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
         page.keyboard.press("Escape")
+        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_hidden()
         page.keyboard.press("Control+k")
+        expect(page.get_by_role("dialog")).to_be_visible()
         page.keyboard.type("red boats")
+        expect(page.get_by_role("dialog")).to_contain_text("red boats")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(r"/gallery\?text=red(\+|%20)boats"))
 
