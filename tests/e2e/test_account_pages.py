@@ -74,4 +74,3 @@ def test_account_pages_are_for_everybody(visit: Visit, theme: str, size: dict[st
             page.wait_for_load_state("networkidle")
             assert violations(page) == [], address
             assert_fits(page)
-            page.screenshot(path=f"/tmp/kb/shots-{address[1:]}-{theme}-{size['width']}.png")
