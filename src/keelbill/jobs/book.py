@@ -5,8 +5,9 @@ Knows the tables and the ledger; knows neither queue, workers nor HTTP.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,12 +22,13 @@ from keelbill.db.base import Database
 from keelbill.gallery.schemas import NewPicture
 from keelbill.gallery.service import Gallery
 from keelbill.jobs import repository
+from keelbill.jobs.graphs import GraphRuns, KeptFile
 from keelbill.jobs.leases import Leases
 from keelbill.jobs.schemas import Job, State
 from keelbill.ledger.errors import HoldNotOpen
 from keelbill.ledger.service import Ledger
 from keelbill.serving.messages import Failed, Succeeded
-from keelbill.storage.blobs import BlobStore
+from keelbill.storage.blobs import BlobStore, DiskFull
 from keelbill.usage.schemas import Ending, Use
 from keelbill.usage.service import Usage
 from keelbill.webhooks.service import Webhooks
@@ -54,6 +56,7 @@ class Parts:
         webhooks: Tells.
         clock: Stamps.
         settings: Whether blurred pictures cost.
+        other_refs: Each returns blobs that others keep.
     """
 
     database: Database
@@ -64,6 +67,7 @@ class Parts:
     webhooks: Webhooks
     clock: Clock
     settings: Settings
+    other_refs: Sequence[Callable[[Connection], set[str]]] = ()
 
 
 class Book:
@@ -73,12 +77,19 @@ class Book:
         parts: Whom it writes through.
         leases: Who is alive.
         on_message: Called after a commit that queued webhook messages.
+        runs: Keeps the outputs of graphs; without it no graph can be run.
     """
 
     def __init__(
-        self, parts: Parts, leases: Leases | None = None, *, on_message: Callable[[], None] | None = None
+        self,
+        parts: Parts,
+        leases: Leases | None = None,
+        *,
+        on_message: Callable[[], None] | None = None,
+        runs: GraphRuns | None = None,
     ) -> None:
         self.parts = parts
+        self.runs = runs
         self.leases = leases or Leases(parts.clock)
         self.on_message = on_message
         self.lost_holds = 0
@@ -113,7 +124,8 @@ class Book:
         Raises:
             DiskFull: The picture cannot be stored; nothing was changed.
         """
-        ref = await self.parts.blobs.aput(result.image)
+        await self._outputs_stored(job_id)
+        ref = await self.parts.blobs.aput(result.image) if result.image else ""
         try:
             ended = await self.parts.database.write(lambda c: self._settle(c, job_id, epoch, result, ref))
         except HoldNotOpen:
@@ -131,7 +143,7 @@ class Book:
 
     async def fail(self, job_id: str, epoch: int, failure: Failed) -> bool:
         """End a waiting or running job without a picture and release its price; false if the epoch is stale."""
-        return await self._ended(job_id, "failed", epoch, failure.code, failure.message)
+        return await self._ended(job_id, "failed", epoch, failure.code, failure.message, failure.detail)
 
     async def cancelled(self, job_id: str, epoch: int, reason: str) -> bool:
         """End a job that was cancelled while it waited or ran and release its price; false if the epoch is stale."""
@@ -169,14 +181,16 @@ class Book:
     def _settle(self, connection: Connection, job_id: str, epoch: int, result: Succeeded, ref: str) -> Job | None:
         """Everything that is true of a success, in one transaction; lock order: job, hold, wallet, the rest."""
         now_ms = self.parts.clock.now_ms()
+        kept = [] if ref else self._kept(connection, job_id)
+        shown = kept[0] if kept else None
         job = repository.succeed(
             connection,
             job_id,
             epoch,
-            ref=ref,
-            media_type=result.media_type,
-            width=result.width,
-            height=result.height,
+            ref=shown.blob_ref if shown else ref,
+            media_type=shown.media_type if shown else result.media_type,
+            width=shown.width if shown else result.width,
+            height=shown.height if shown else result.height,
             seed=result.seed,
             model=result.model,
             is_filtered=result.filtered,
@@ -185,14 +199,22 @@ class Book:
         )
         if job is None:
             return None
-        charged = self._charge(connection, job, now_ms)
-        self.parts.gallery.add(connection, _picture(job, result, ref, charged))
+        charged = self._charge(connection, job, result, now_ms)
+        if ref:
+            kept = [KeptFile(ref, result.media_type, len(result.image), result.width, result.height)]
+        for place, file in enumerate(kept):
+            self.parts.gallery.add(connection, _picture(job, result, file, charged if place == 0 else Micro(0)))
+        self._run_ended(connection, job, "", "", "")
         self._count(connection, job, "filtered" if job.is_filtered else "succeeded", charged)
         if self.parts.webhooks.is_on:
             self._announce(connection, job, charged)
         return replace(job, charged_micro=charged) if job.charged_micro != charged else job
 
-    def _charge(self, connection: Connection, job: Job, now_ms: int) -> Micro:
+    def _charge(self, connection: Connection, job: Job, result: Succeeded, now_ms: int) -> Micro:
+        if not result.is_billable:
+            self.parts.ledger.void(connection, job.id, "nothing to pay for")
+            repository.charge(connection, job.id, 0)
+            return Micro(0)
         if job.is_filtered and not self.parts.settings.charge_filtered:
             day_ms = now_ms - now_ms % DAY_MS
             if repository.free_filtered_since(connection, job.org_id, day_ms) < FREE_FILTERED:
@@ -217,8 +239,23 @@ class Book:
         if available < LOW_CREDITS <= available + charged:
             self.parts.webhooks.emit(connection, job.org_id, "credits.low", {"available_micro_credits": available})
 
-    async def _ended(self, job_id: str, state: State, epoch: int, code: str, message: str) -> bool:
-        job = await self.parts.database.write(lambda c: self._end(c, job_id, state, epoch, code, message))
+    async def _outputs_stored(self, job_id: str) -> None:
+        if self.runs is not None:
+            await self.runs.settled(job_id)
+
+    def _kept(self, connection: Connection, job_id: str) -> Sequence[KeptFile]:
+        return self.runs.kept(connection, job_id) if self.runs is not None else []
+
+    def _run_ended(self, connection: Connection, job: Job, code: str, message: str, detail: str) -> None:
+        if self.runs is not None and job.kind == "graph":
+            self.runs.ended(connection, job.id, job.state, code, message, detail)
+
+    async def _ended(self, job_id: str, state: State, epoch: int, code: str, message: str, detail: str = "") -> bool:
+        with contextlib.suppress(DiskFull):  # what could not be stored is missing; the job ends all the same
+            await self._outputs_stored(job_id)
+        job = await self.parts.database.write(
+            lambda c: self._end(c, job_id, state, epoch, code, message, detail=detail)
+        )
         self._tell()
         return job is not None
 
@@ -232,6 +269,7 @@ class Book:
         message: str,
         *,
         only: State | None = None,
+        detail: str = "",
     ) -> Job | None:
         now_ms = self.parts.clock.now_ms()
         states: tuple[State, ...] = (only,) if only else ("queued", "running")
@@ -239,6 +277,7 @@ class Book:
         if job is None:
             return None
         self.parts.ledger.void(connection, job_id, code)
+        self._run_ended(connection, job, code, message, detail)
         self._count(connection, job, "failed" if state == "failed" else "cancelled", Micro(0))
         if state == "failed":
             facts: dict[str, object] = {"id": job.id, "service": job.service, "code": code, "message": message}
@@ -268,18 +307,18 @@ class Book:
             self.on_message()
 
 
-def _picture(job: Job, result: Succeeded, ref: str, charged: Micro) -> NewPicture:
+def _picture(job: Job, result: Succeeded, file: KeptFile, charged: Micro) -> NewPicture:
     task = job.image_task()
     return NewPicture(
         id=new_id(),
         org_id=job.org_id,
         user_id=job.user_id,
         job_id=job.id,
-        blob_ref=ref,
-        media_type=result.media_type,
-        size_bytes=len(result.image),
-        width=result.width,
-        height=result.height,
+        blob_ref=file.blob_ref,
+        media_type=file.media_type,
+        size_bytes=file.size_bytes,
+        width=file.width,
+        height=file.height,
         prompt=task.recipe_prompt or task.prompt,
         negative=task.negative_prompt,
         model=result.model,

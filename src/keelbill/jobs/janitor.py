@@ -75,6 +75,8 @@ class Janitor:
         await parts.webhooks.forget_old()
         known = await parts.database.read(parts.gallery.all_refs)
         known |= await parts.database.read(repository.all_refs)
+        for refs in parts.other_refs:
+            known |= await parts.database.read(refs)
         return await asyncio.to_thread(parts.blobs.sweep, known)
 
     async def run(self) -> None:

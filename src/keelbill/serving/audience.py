@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
+import msgspec
+
 from keelbill.core.clock import Clock
 from keelbill.core.errors import Unavailable
-from keelbill.serving.messages import Cancelled, Event, Failed, Progress, Queued, Succeeded, Terminal
+from keelbill.serving.messages import Cancelled, Event, Failed, GraphNews, Progress, Queued, Succeeded, Terminal
 
 PREVIEW_EVERY_S: Final = 0.25
 MAX_PREVIEW_BYTES: Final = 64 * 1024
@@ -74,6 +76,8 @@ class Audience:
         """Pass an event on; what comes after a terminal one is dropped."""
         if self.terminal is not None:
             return
+        if isinstance(event, GraphNews) and (event.files or event.image):
+            event = msgspec.structs.replace(event, files=(), image=None)  # whoever stores them has them already
         self.last = event
         if isinstance(event, Succeeded | Failed | Cancelled):
             self.terminal = event

@@ -27,6 +27,7 @@ from keelbill.serving.messages import (
     Cancelled,
     Event,
     Failed,
+    GraphNews,
     ImageTask,
     JobSpec,
     Progress,
@@ -59,6 +60,9 @@ MAX_LOSSES: Final = 2
 FORGET_S: Final = 60.0
 KEPT_BYTES: Final = 64 * 2**20
 KEPT_JOBS: Final = 2000
+
+Listener = Callable[[JobSpec, Event], None]
+"""Hears everything that happens to any job, in order, on the event loop; its end only after that is stored."""
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -126,6 +130,7 @@ class Gateway:
         self.queue = FairQueue()
         self.forecast = Forecast(self.queue, pool.workers, self._running, self.clock)
         self.admissions = Admission(limits or Limits())
+        self.listeners: list[Listener] = []
         self.is_draining = False
         self.stale = 0
         self._jobs: dict[str, _Job] = {}
@@ -348,6 +353,11 @@ class Gateway:
             if job.state == "running" and job.began_s is not None:
                 yield job.spec.cost_ms, job.began_s
 
+    def _tell(self, job: _Job, event: Event) -> None:
+        for listener in self.listeners:
+            listener(job.spec, event)
+        job.audience.tell(event)
+
     def _tell_places(self) -> None:
         for job in self._active.values():
             if job.state == "queued" and job.audience:
@@ -424,10 +434,10 @@ class Gateway:
             self.stale += 1
             if is_over:
                 self.pool.acknowledge(job_id, epoch)
-        elif isinstance(event, Started | Progress | Retrying):
+        elif isinstance(event, Started | Progress | Retrying | GraphNews):
             if isinstance(event, Progress):
                 job.steps = event.total
-            job.audience.tell(event)
+            self._tell(job, event)
         elif isinstance(event, Succeeded | Failed | Cancelled):
             job.state = "ending"
             self._do(job, self._end(job, job.wish or event))
@@ -457,7 +467,7 @@ class Gateway:
         self.meter.retried(reason)
         job.spec = msgspec.structs.replace(job.spec, attempt=attempt)
         job.began_s = None
-        job.audience.tell(Retrying(attempt, reason))
+        self._tell(job, Retrying(attempt, reason))
         self._wait_again(job)
         self._dispatch()
 
@@ -516,7 +526,7 @@ class Gateway:
             self.meter.ended(job.spec.task.model, "filtered" if end.filtered else "succeeded", end.phases, job.steps)
         else:
             self.meter.ended(job.spec.task.model, "failed" if isinstance(end, Failed) else "cancelled", {})
-        job.audience.tell(end)
+        self._tell(job, end)
         while self._ended_bytes > KEPT_BYTES or len(self._ended) > KEPT_JOBS:
             self._forget_oldest()
         if not self._active:

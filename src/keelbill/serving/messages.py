@@ -11,8 +11,28 @@ import msgspec
 
 from keelbill.core.types import Size
 
-Kind = Literal["generate", "inpaint", "erase", "outpaint", "upscale", "enlarge", "style"]
+Kind = Literal["generate", "inpaint", "erase", "outpaint", "upscale", "enlarge", "style", "graph"]
 """What is done: "enlarge" is the quick fixed factor of `upscale/fast`; "upscale" also paints detail anew."""
+
+
+class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A validated graph of nodes, with no secret in it.
+
+    Attributes:
+        prompt: JSON of the graph in the API format.
+        outputs: Ids of the output nodes to run.
+        extra: JSON of what pictures carry besides, such as the workflow of an editor.
+        files: Reference in the blob store of each picture that the graph names, by the name as the graph writes it.
+        tenant: Whose earlier results may be used again.
+        metadata: Whether pictures carry the graph.
+    """
+
+    prompt: str
+    outputs: tuple[str, ...]
+    extra: str = ""
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    tenant: str = ""
+    metadata: bool = True
 
 
 class ImageTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +64,7 @@ class ImageTask(msgspec.Struct, frozen=True, kw_only=True):
         recipe_prompt: What the user wrote, for the picture's recipe; "" means `prompt`.
         previews: Whether progress carries small pictures.
         filter_above: Score of the image classifier from which a picture is blurred, 0 to 1; above 1 turns it off.
+        graph: What is run, for "graph"; width, height and steps are then estimates of the whole work.
     """
 
     kind: Kind = "generate"
@@ -71,6 +92,7 @@ class ImageTask(msgspec.Struct, frozen=True, kw_only=True):
     recipe_prompt: str = ""
     previews: bool = False
     filter_above: float = 0.8
+    graph: GraphTask | None = None
 
     @property
     def size(self) -> Size:
@@ -148,6 +170,7 @@ class Succeeded(msgspec.Struct, frozen=True, tag="succeeded", kw_only=True):
         score: Of the image classifier, 0 to 1; below 0 if it did not run.
         seconds: Of computing.
         phases: Milliseconds by phase: text, denoise, decode, enlarge, moderate, encode.
+        is_billable: Whether anything that costs was done; a graph of which every result was known already is free.
     """
 
     image: bytes
@@ -161,6 +184,7 @@ class Succeeded(msgspec.Struct, frozen=True, tag="succeeded", kw_only=True):
     score: float = -1.0
     seconds: float = 0.0
     phases: dict[str, float] = msgspec.field(default_factory=dict)
+    is_billable: bool = True
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -170,11 +194,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
         code: An error's code from `core.errors`, such as ``out_of_memory`` or ``invalid_input``.
         message: One sentence for the user.
         retriable: Whether the same job may succeed elsewhere.
+        detail: Of a graph: JSON with the node that failed; "" otherwise.
     """
 
     code: str
     message: str
     retriable: bool = False
+    detail: str = ""
 
 
 class Cancelled(msgspec.Struct, frozen=True, tag="cancelled"):
@@ -183,7 +209,61 @@ class Cancelled(msgspec.Struct, frozen=True, tag="cancelled"):
     reason: str
 
 
-Event = Queued | Started | Progress | Retrying | Succeeded | Failed | Cancelled
+class GraphFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that a node made.
+
+    Attributes:
+        content: Its bytes.
+        media_type: Such as ``image/png``.
+        prefix: Of its name, with folders.
+        kind: ``output`` is kept, ``temp`` is shown and forgotten.
+        key: Names the content by what made it: the same again is the same file.
+        width: In pixels, 0 if it is no picture.
+        height: Likewise.
+    """
+
+    content: bytes
+    media_type: str
+    prefix: str
+    kind: Literal["output", "temp"] = "output"
+    key: str = ""
+    width: int = 0
+    height: int = 0
+
+
+class GraphNews(msgspec.Struct, frozen=True, tag="graph", kw_only=True):
+    """Something happened inside a graph.
+
+    Attributes:
+        kind: ``cached``: the results of `nodes` are known already; ``node``: `node` begins; ``progress``: it has come
+            to `value` of `total`, perhaps with a preview; ``done``: it has ended; ``output``: clients are shown
+            something of it.
+        node: Id in the graph.
+        display: Id of the node that stands for it in the editor.
+        nodes: Ids, for ``cached``.
+        value: Steps done.
+        total: Steps in all.
+        image: A small JPEG, or nothing.
+        shown: JSON of what clients are shown besides files.
+        files: New files, shown under `files_key`.
+        files_key: As clients expect it.
+        is_cached: Whether an ``output`` is that of an earlier run.
+    """
+
+    kind: Literal["cached", "node", "progress", "done", "output"]
+    node: str = ""
+    display: str = ""
+    nodes: tuple[str, ...] = ()
+    value: int = 0
+    total: int = 0
+    image: bytes | None = None
+    shown: str = ""
+    files: tuple[GraphFile, ...] = ()
+    files_key: str = "images"
+    is_cached: bool = False
+
+
+Event = Queued | Started | Progress | Retrying | GraphNews | Succeeded | Failed | Cancelled
 Terminal = Succeeded | Failed | Cancelled
 
 
