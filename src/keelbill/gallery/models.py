@@ -31,7 +31,7 @@ picture = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("org_id", String(32), nullable=False),
     Column("user_id", String(32), nullable=False),
-    Column("job_id", String(32), nullable=False, unique=True),
+    Column("job_id", String(32), nullable=False, index=True),  # a graph may make several
     Column("blob_ref", String(64), nullable=False, index=True),
     Column("thumb_ref", String(64), nullable=False),  # "" until somebody looks
     Column("media_type", String(32), nullable=False),

@@ -51,9 +51,9 @@ def find(connection: Connection, org_id: str, picture_id: str) -> Picture | None
 
 
 def find_by_job(connection: Connection, org_id: str, job_id: str) -> Picture | None:
-    """Return the picture that a job of an organisation made."""
+    """Return the first picture that a job of an organisation made."""
     mine = (picture.c.job_id == job_id) & (picture.c.org_id == org_id) & (picture.c.deleted_ms == 0)
-    row = connection.execute(select(picture).where(mine)).one_or_none()
+    row = connection.execute(select(picture).where(mine).order_by(picture.c.number).limit(1)).one_or_none()
     return None if row is None else _picture(row)
 
 
