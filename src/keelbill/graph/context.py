@@ -27,6 +27,19 @@ class Models(Protocol):
         """
         ...
 
+    def stand_in(self, folder: str, name: str) -> Model | None:
+        """Return the installed model of which a name in a folder stands for a part, or nothing if it is a file.
+
+        Args:
+            folder: ``diffusion_models``, ``text_encoders`` or ``vae``.
+            name: Such as ``clip_l.safetensors``, which stands for the text encoder of the program's own model while
+                no other is installed.
+
+        Raises:
+            UnknownModel: There is neither.
+        """
+        ...
+
     def tensors(self, folder: str, name: str) -> dict[str, Tensor]:
         """Return the tensors of a safetensors file of a model folder such as ``loras``, on the CPU.
 
