@@ -69,6 +69,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
     from keelbill.api.native import (
         accounts,
+        edits,
         enlargements,
         gallery,
         jobs,
@@ -77,6 +78,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         options,
         orgs,
         sessions,
+        uploads,
         usage,
         webhooks,
     )
@@ -89,7 +91,22 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     for door in paid:
         call_directly(door.routes)
     doors = [*paid, health.router(platform), pages.router()]
-    own = (accounts, keys, orgs, sessions, jobs, gallery, usage, webhooks, money, moderation, options, enlargements)
+    own = (
+        accounts,
+        keys,
+        orgs,
+        sessions,
+        jobs,
+        gallery,
+        usage,
+        webhooks,
+        money,
+        moderation,
+        options,
+        enlargements,
+        edits,
+        uploads,
+    )
     for door in [*doors, *(part.router for part in own)]:
         app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once
     app.router.routes.insert(0, Directory(app.routes))

@@ -11,3 +11,7 @@ class NoSuchPicture(NotFound):
 
 class NoSuchAlbum(NotFound):
     """There is no such album, or it belongs to somebody else."""
+
+
+class NoSuchUpload(NotFound):
+    """There is no such upload, it is past its time, or it belongs to somebody else."""

@@ -1,4 +1,4 @@
-"""The tables of pictures, albums and tags, and the full-text index. Knows columns, not what is done with them."""
+"""The tables of pictures, albums, tags and uploads, and the full-text index. Knows columns, not their use."""
 
 from __future__ import annotations
 
@@ -82,6 +82,20 @@ picture_tag = Table(
     Column("picture_id", String(32), ForeignKey("picture.id", ondelete="CASCADE"), primary_key=True),
     Column("tag", String(64), primary_key=True, index=True),
 )
+
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("org_id", String(32), nullable=False),
+    Column("blob_ref", String(64), nullable=False, index=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("has_alpha", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
+Index("ix_upload_org_id_created_ms", upload.c.org_id, upload.c.created_ms)
 
 TEXT_VECTOR: Final = func.to_tsvector(
     literal_column("'simple'"), picture.c.prompt + literal_column("' '") + picture.c.negative

@@ -17,6 +17,7 @@ from keelbill.gallery import repository
 from keelbill.gallery.errors import NoSuchAlbum, NoSuchPicture
 from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, NewPicture, Page, Picture
 from keelbill.gallery.thumbnails import thumbnail
+from keelbill.gallery.uploads import Uploads
 from keelbill.storage.blobs import BlobStore
 
 DAY_MS: Final = 86_400_000
@@ -41,6 +42,9 @@ class Gallery:
         clock: Stamps pictures.
         forget_job: Told about deletions.
         needed_elsewhere: Asked before bytes are removed.
+
+    Attributes:
+        uploads: Pictures that people bring along to start from.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Gallery:
         self._forget_job = forget_job
         self._needed_elsewhere = needed_elsewhere
         self._thumbnails = asyncio.Semaphore(2)
+        self.uploads = Uploads(database, blobs, clock)
 
     def add(self, connection: Connection, new: NewPicture) -> None:
         """Put a picture into the history, in the transaction that captures its price."""
@@ -185,7 +190,11 @@ class Gallery:
         return retired
 
     async def purge(self) -> int:
-        """Remove the files and rows of deleted pictures; what was just put is left for the next time."""
+        """Remove the files and rows of deleted pictures; what was just put is left for the next time.
+
+        Uploads that are past their time go with them.
+        """
+        await self.uploads.forget_old()
         hidden = await self._database.read(lambda connection: repository.hidden(connection, BATCH))
         gone = [picture_id for picture_id, *refs in hidden if await self._remove_all(refs)]
         if gone:
@@ -194,13 +203,13 @@ class Gallery:
 
     def is_needed(self, connection: Connection, ref: str) -> bool:
         """Return whether a picture of the history, or anybody else, needs these bytes."""
-        if repository.mentions(connection, ref):
+        if repository.mentions(connection, ref) or self.uploads.is_kept(connection, ref):
             return True
         return self._needed_elsewhere is not None and self._needed_elsewhere(connection, ref)
 
     def all_refs(self, connection: Connection) -> set[str]:
-        """Return every blob that a picture mentions, so that all others can be swept."""
-        return repository.all_refs(connection)
+        """Return every blob that a picture or an upload mentions, so that all others can be swept."""
+        return repository.all_refs(connection) | self.uploads.all_refs(connection)
 
     async def add_album(self, org_id: str, name: str) -> Album:
         """Make an empty album.

@@ -35,7 +35,9 @@ class NewJob(Body):
         description="A published name, or the name of an installed model.",
     )
     aspect_ratio: Literal["21:9", "16:9", "3:2", "5:4", "1:1", "4:5", "2:3", "9:16", "9:21"] | None = Field(
-        default=None, description="Chooses a published size; not together with width and height."
+        default=None,
+        description="Chooses a published size; not together with width and height. Without any of the three it is 1:1, "
+        "or the shape of the picture to start from.",
     )
     width: int | None = Field(default=None, ge=64, le=MAX_SIDE, multiple_of=16, description="In pixels.")
     height: int | None = Field(default=None, ge=64, le=MAX_SIDE, multiple_of=16, description="In pixels.")
@@ -48,7 +50,7 @@ class NewJob(Body):
     output_format: Literal["png", "jpeg", "webp"] = "png"
     previews: bool = Field(default=False, description="Whether progress carries small pictures.")
     image_id: str | None = Field(
-        default=None, pattern="^[0-9a-f]{32}$", description="A picture of the own gallery to start from."
+        default=None, pattern="^[0-9a-f]{32}$", description="A picture of the own gallery, or an upload, to start from."
     )
     strength: float = Field(default=0.75, ge=0, le=1, description="How much of it is painted anew.")
 

@@ -19,16 +19,16 @@ from starlette.responses import Response
 from keelbill.api.deps import Caller, CanGenerate, CanReadHistory, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, Body, JsonRoute
 from keelbill.api.native.job_bodies import CancelledJob, JobPage, JobView, NewJob, SubmittedJob
+from keelbill.api.native.sources import Source, find_source
 from keelbill.api.platform import Platform
 from keelbill.api.stability.answers import job_headers, picture_answer
 from keelbill.api.stability.catalogue import PUBLIC_MODELS, Engine, engine_for
 from keelbill.api.stability.idempotency import fingerprint_of
+from keelbill.api.stability.sizes import scaled_to
 from keelbill.api.text import clean_text
 from keelbill.api.visits import visit_of
-from keelbill.core.errors import InvalidRequest, UnknownModel
-from keelbill.core.principal import Principal
+from keelbill.core.errors import UnknownModel
 from keelbill.core.types import Micro, random_seed
-from keelbill.gallery.errors import NoSuchPicture
 from keelbill.jobs.schemas import Idempotency, ImageRequest, State
 from keelbill.prompting.presets import apply_preset
 from keelbill.serving.messages import Event, ImageTask, Succeeded
@@ -71,8 +71,8 @@ async def submit_job(
     platform = platform_of(request)
     prompt = clean_text("prompt", body.prompt, min_chars=1)
     negative = clean_text("negative_prompt", body.negative_prompt)
-    engine = await _engine(request, body.model)
-    source = await _source(platform, caller, body)
+    engine = await engine_of(request, body.model)
+    source = await find_source(platform, caller, "image_id", body.image_id) if body.image_id else None
     await platform.moderation.check_prompt(caller, prompt, request_id=visit_of(request).request_id)
     price = _price(platform, body)
     asked = ImageRequest(
@@ -167,7 +167,12 @@ async def _told(events: AsyncIterator[Event], number: int) -> AsyncIterator[Serv
         number += 1
 
 
-async def _engine(request: Request, model: str) -> Engine:
+async def engine_of(request: Request, model: str) -> Engine:
+    """Choose the installed model that answers to a name.
+
+    Raises:
+        UnknownModel: None does.
+    """
     platform, installed = platform_of(request), await installed_models(request)
     public = PUBLIC_MODELS.get(model)
     if public is not None:
@@ -189,20 +194,11 @@ async def installed_models(request: Request) -> frozenset[str]:
     return found
 
 
-async def _source(platform: Platform, caller: Principal, body: NewJob) -> str:
-    """Return the blob of the picture to start from, "" without one."""
-    if body.image_id is None:
-        return ""
-    try:
-        picture = await platform.gallery.get(caller.org_id, body.image_id)
-    except NoSuchPicture as error:
-        raise InvalidRequest("image_id: there is no such picture in your gallery") from error
-    return picture.blob_ref
-
-
-def _task(platform: Platform, body: NewJob, prompt: str, negative: str, engine: Engine, source: str) -> ImageTask:
+def _task(
+    platform: Platform, body: NewJob, prompt: str, negative: str, engine: Engine, source: Source | None
+) -> ImageTask:
     styled, avoided = apply_preset(prompt, negative, body.style_preset)
-    width, height = body.size()
+    width, height = _size(body, source)
     settings = platform.settings
     return ImageTask(
         model=engine.model,
@@ -215,13 +211,21 @@ def _task(platform: Platform, body: NewJob, prompt: str, negative: str, engine: 
         cfg=body.cfg_scale if body.cfg_scale is not None else engine.cfg,
         sampler=body.sampler or "",
         schedule=body.schedule or "",
-        image=source,
+        image=source.ref if source else "",
         strength=body.strength if source else 1.0,
         output_format=body.output_format,
         recipe_prompt=prompt,
         previews=body.previews,
         filter_above=settings.filter_above if settings.moderation == "on" else UNFILTERED,
     )
+
+
+def _size(body: NewJob, source: Source | None) -> tuple[int, int]:
+    """Return the size that is asked for; without one, about a megapixel in the shape of the picture to start from."""
+    if source is None or body.width is not None or body.aspect_ratio is not None:
+        return body.size()
+    size = scaled_to(source.size, MEGAPIXEL)
+    return size.width, size.height
 
 
 def _price(platform: Platform, body: NewJob) -> Micro:

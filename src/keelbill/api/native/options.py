@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
@@ -15,6 +17,8 @@ from keelbill.api.platform import Platform
 from keelbill.api.stability.catalogue import DEFAULT_MODEL, PUBLIC_MODELS, engine_for
 from keelbill.core.types import AspectRatio
 from keelbill.prompting.presets import PRESETS
+
+EDITS: Final = ("inpaint", "erase", "outpaint")
 
 router = APIRouter(prefix="/api", tags=["Options"], route_class=JsonRoute, responses=ERRORS)
 
@@ -48,6 +52,7 @@ class Options(View):
     aspect_ratios: list[RatioOption]
     style_presets: list[str]
     enlarge_price: str = Field(description="Credits for enlarging a picture four times.")
+    edit_prices: dict[str, str] = Field(description="Credits for each kind of change of a part of a picture.")
     steps_included: int = Field(description="More steps cost more, in proportion.")
     max_steps: int
 
@@ -66,6 +71,7 @@ async def options(request: Request) -> Options:
         aspect_ratios=[RatioOption(name=r.value, width=r.size.width, height=r.size.height) for r in AspectRatio],
         style_presets=list(PRESETS),
         enlarge_price=credits_text(platform.ledger.prices.price("upscale-fast")),
+        edit_prices={kind: credits_text(platform.ledger.prices.price(kind)) for kind in EDITS},
         steps_included=STEPS_INCLUDED,
         max_steps=MAX_STEPS,
     )

@@ -33,9 +33,9 @@ CREATE TABLE one_time_token (
     CONSTRAINT pk_one_time_token PRIMARY KEY (digest)
 )
 --;
-CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
---;
 CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
+--;
+CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
 --;
 CREATE TABLE sign_in_attempt (
     who VARCHAR(64) NOT NULL,
@@ -121,9 +121,9 @@ CREATE TABLE payment (
     CONSTRAINT uq_payment_provider_ref UNIQUE (provider_ref)
 )
 --;
-CREATE INDEX ix_payment_charge_ref ON payment (charge_ref)
---;
 CREATE INDEX ix_payment_org_id ON payment (org_id)
+--;
+CREATE INDEX ix_payment_charge_ref ON payment (charge_ref)
 --;
 CREATE TABLE payment_event (
     provider VARCHAR(16) NOT NULL,
@@ -241,11 +241,11 @@ CREATE TABLE job (
 --;
 CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
 --;
-CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
---;
 CREATE INDEX ix_job_org_id_id ON job (org_id, id)
 --;
 CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
+--;
+CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -293,11 +293,11 @@ CREATE TABLE picture (
     CONSTRAINT uq_picture_id UNIQUE (id)
 )
 --;
+CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
+--;
 CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
 --;
 CREATE INDEX ix_picture_job_id ON picture (job_id)
---;
-CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
@@ -313,6 +313,24 @@ CREATE TABLE album (
     CONSTRAINT pk_album PRIMARY KEY (id),
     CONSTRAINT uq_album_org_id UNIQUE (org_id, name)
 )
+--;
+CREATE TABLE upload (
+    id VARCHAR(32) NOT NULL,
+    org_id VARCHAR(32) NOT NULL,
+    blob_ref VARCHAR(64) NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    has_alpha BOOLEAN NOT NULL,
+    created_ms BIGINT NOT NULL,
+    CONSTRAINT pk_upload PRIMARY KEY (id)
+)
+--;
+CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
+--;
+CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
+--;
+CREATE INDEX ix_upload_created_ms ON upload (created_ms)
 --;
 CREATE TABLE usage_day (
     org_id VARCHAR(32) NOT NULL,
@@ -452,9 +470,9 @@ CREATE TABLE api_key (
     CONSTRAINT uq_api_key_digest UNIQUE (digest)
 )
 --;
-CREATE INDEX ix_api_key_user_id ON api_key (user_id)
---;
 CREATE INDEX ix_api_key_org_id ON api_key (org_id)
+--;
+CREATE INDEX ix_api_key_user_id ON api_key (user_id)
 --;
 CREATE TABLE login_session (
     id VARCHAR(32) NOT NULL,
@@ -507,11 +525,11 @@ CREATE TABLE ledger_transfer (
     CONSTRAINT uq_ledger_transfer_hold_id UNIQUE (hold_id)
 )
 --;
-CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
+CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
 --;
 CREATE INDEX ix_ledger_transfer_credit ON ledger_transfer (credit_wallet, id) WHERE credit_wallet >= 0
 --;
-CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
+CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
 --;
 CREATE OR REPLACE FUNCTION ledger_transfer_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'transfers are never changed or removed'; END $$
 --;
@@ -590,9 +608,9 @@ CREATE TABLE webhook_delivery (
     CONSTRAINT fk_webhook_delivery_webhook_id_webhook FOREIGN KEY(webhook_id) REFERENCES webhook (id) ON DELETE CASCADE
 )
 --;
-CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
---;
 CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
+--;
+CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
 --;
 CREATE TABLE hold_budget (
     hold_id VARCHAR(32) NOT NULL,
@@ -618,9 +636,9 @@ CREATE TABLE lot (
     CONSTRAINT fk_lot_source_transfer_ledger_transfer FOREIGN KEY(source_transfer) REFERENCES ledger_transfer (id)
 )
 --;
-CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
---;
 CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
+--;
+CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
 --;
 CREATE TABLE hold_lot (
     hold_id VARCHAR(32) NOT NULL,
