@@ -1,0 +1,1 @@
+"""The built-in nodes, one module for each kind of work. Declarations only import what the server has."""
