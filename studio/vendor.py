@@ -48,12 +48,13 @@ class Package:
 
 
 ICONS: Final = """
-activity arrow-left arrow-right book-open check chevron-down chevron-left chevron-right circle-alert
-    circle-question-mark circle-x code columns-2 command copy credit-card dices download ellipsis expand external-link
-    eye eye-off file-up folder gauge heart image image-up info key keyboard languages layers list-filter lock lock-open
-    log-out menu monitor moon palette pencil plus refresh-cw rotate-ccw scan-search search settings share-2
-    shield-check shuffle sliders-horizontal sparkles square-check star sun tag ticket trash-2 triangle-alert undo-2
-    upload user users wallet wand-sparkles webhook x zap zoom-in
+activity arrow-left arrow-right blend book-open brush check chevron-down chevron-left chevron-right circle-alert
+    circle-question-mark circle-x code columns-2 command contrast copy credit-card dices download ellipsis eraser
+    expand external-link eye eye-off file-code-2 file-up folder gauge hand heart image image-plus image-up images info
+    key keyboard languages lasso layers list-filter lock lock-open log-out maximize menu minus monitor moon move
+    notebook-pen palette pencil plus redo-2 refresh-cw rotate-ccw scaling scan-search search settings share-2
+    shield-check shuffle sliders-horizontal sparkles square-check square-dashed star sun tag terminal ticket trash-2
+    triangle-alert undo-2 upload user users wallet wand wand-sparkles webhook workflow x zap zoom-in
 """
 PACKAGES: Final = (
     Package(
@@ -75,6 +76,7 @@ PACKAGES: Final = (
         "MIT",
         (("dist/signals-core.module.js", "signals-core.js"), ("LICENSE", "LICENCE.signals-core")),
     ),
+    Package("konva", "10.9.1", "MIT", (("konva.min.js", "konva.js"), ("LICENSE", "LICENCE.konva"))),
     Package("lucide-static", "1.62.0", "ISC", (("LICENSE", "LICENCE.lucide"),), icons=ICONS),
     Package(
         "axe-core",
@@ -128,7 +130,7 @@ def _take(package: Package) -> dict[str, object]:
             licence = json.loads(read("package.json")).get("license")
             if licence != package.licence:
                 raise Wrong(f"{wanted} has the licence {licence}, not {package.licence}")
-            made = {name: _adapted(package, read(path), name) for path, name in package.files}
+            made = {name: _adapted(package, read(path), path) for path, name in package.files}
             if package.icons:
                 made["icons.svg"] = _sprite({name: read(f"icons/{name}.svg") for name in package.icons.split()})
         for name, text in made.items():
@@ -142,10 +144,12 @@ def _take(package: Package) -> dict[str, object]:
         }
 
 
-def _adapted(package: Package, text: str, name: str) -> str:
-    if package.place != ASSETS or not name.endswith(".js"):
+def _adapted(package: Package, text: str, path: str) -> str:
+    if package.place != ASSETS or not path.endswith((".js", ".mjs")):
         return text
     text = re.sub(r"\n?//# sourceMappingURL=\S+\s*$", "\n", text)
+    if not path.endswith((".mjs", ".module.js")):
+        return text  # a plain script imports nothing
     return _IMPORT.sub(lambda found: f"{found[1]}{found[2]}{PATHS[found[3]]}{found[2]}", text)
 
 
