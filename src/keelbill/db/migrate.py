@@ -18,7 +18,7 @@ from keelbill.db.base import Database
 if TYPE_CHECKING:
     from alembic.config import Config
 
-DOMAINS = ("identity", "ledger", "jobs", "gallery", "usage", "webhooks", "moderation")
+DOMAINS = ("identity", "ledger", "jobs", "gallery", "usage", "webhooks", "moderation", "workspace")
 
 FOLDER = Path(str(resources.files(__package__).joinpath("migrations")))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,10 @@ _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _FREES_KEY: Final = ("failed", "cancelled")
 
 
+Beside = Callable[[Connection, tuple[str, ...]], None]
+"""Told the ids of new jobs in the transaction that writes them; what it raises undoes everything."""
+
+
 def check_key(idempotency: Idempotency | None) -> None:
     """Check the form of an idempotency key.
 
@@ -44,12 +48,14 @@ class Order:
         jobs: One for each picture.
         price_version: Of the price list that the amounts are from.
         idempotency: The client's name for the request.
+        beside: What else is written with the jobs.
     """
 
     principal: Principal
     jobs: tuple[Job, ...]
     price_version: str
     idempotency: Idempotency | None
+    beside: Beside | None = None
 
 
 class Intake:
@@ -134,6 +140,8 @@ class Intake:
             )
             repository.add(connection, job)
         ids = tuple(job.id for job in order.jobs)
+        if order.beside is not None:
+            order.beside(connection, ids)
         deadline_s = max(job.deadline_s for job in order.jobs)
         return Ticket(ids, is_keyed=order.idempotency is not None, deadline_s=deadline_s)
 

@@ -215,10 +215,12 @@ class Job:
 
     def spec(self) -> JobSpec:
         """Return the job as the queue sees it."""
+        task = self.image_task()
         return JobSpec(
             job_id=self.id,
             org_id=self.org_id,
-            task=self.image_task(),
+            task=task,
+            priority=task.graph.priority if task.graph else 0,
             epoch=self.epoch,
             attempt=self.attempt,
             weight=self.weight,

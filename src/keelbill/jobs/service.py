@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from keelbill.core.errors import AppError, InvalidRequest, NotFound, Unavailable
@@ -12,7 +13,7 @@ from keelbill.core.types import Micro
 from keelbill.jobs import repository
 from keelbill.jobs.book import Book
 from keelbill.jobs.errors import NOT_CHARGED, NoSuchJob, StillRunning, failure
-from keelbill.jobs.intake import Intake, Order, check_key
+from keelbill.jobs.intake import Beside, Intake, Order, check_key
 from keelbill.jobs.schemas import Idempotency, ImageRequest, Job, Outcome, State, Ticket
 from keelbill.serving.gateway import Gateway
 from keelbill.serving.messages import Cancelled, Event, Failed, Started, Succeeded
@@ -60,13 +61,23 @@ class Jobs:
         return await self._blobs.aput(content)
 
     async def submit(
-        self, principal: Principal, request: ImageRequest, idempotency: Idempotency | None = None
+        self,
+        principal: Principal,
+        request: ImageRequest,
+        idempotency: Idempotency | None = None,
+        *,
+        beside: Beside | None = None,
     ) -> Ticket:
         """As `submit_many`, for one picture."""
-        return await self.submit_many(principal, [request], idempotency)
+        return await self.submit_many(principal, [request], idempotency, beside=beside)
 
     async def submit_many(
-        self, principal: Principal, requests: Sequence[ImageRequest], idempotency: Idempotency | None = None
+        self,
+        principal: Principal,
+        requests: Sequence[ImageRequest],
+        idempotency: Idempotency | None = None,
+        *,
+        beside: Beside | None = None,
     ) -> Ticket:
         """Take in requests for pictures that belong together: all of them, or none.
 
@@ -74,6 +85,7 @@ class Jobs:
             principal: Who pays.
             requests: 1 to 10.
             idempotency: The client's name for them; an earlier request of this name is answered again.
+            beside: What else is written in the transaction that takes the jobs in.
 
         Returns:
             A ticket for `outcome`; the jobs are durable, paid for and queued.
@@ -95,7 +107,7 @@ class Jobs:
                 return earlier
         self._blobs.require_space()
         costs_ms = [self._gateway.estimate(asked.task) for asked in requests]
-        order = self._intake.order(principal, requests, costs_ms, idempotency)
+        order = replace(self._intake.order(principal, requests, costs_ms, idempotency), beside=beside)
         first = order.jobs[0]
         self._gateway.admission(
             principal.org_id,

@@ -25,6 +25,7 @@ class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
         files: Reference in the blob store of each picture that the graph names, by the name as the graph writes it.
         tenant: Whose earlier results may be used again.
         metadata: Whether pictures carry the graph.
+        priority: Higher goes first within the account.
     """
 
     prompt: str
@@ -33,6 +34,7 @@ class GraphTask(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = msgspec.field(default_factory=dict)
     tenant: str = ""
     metadata: bool = True
+    priority: int = 0
 
 
 class ImageTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,9 +33,9 @@ CREATE TABLE one_time_token (
     CONSTRAINT pk_one_time_token PRIMARY KEY (digest)
 )
 --;
-CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
---;
 CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
+--;
+CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
 --;
 CREATE TABLE sign_in_attempt (
     who VARCHAR(64) NOT NULL,
@@ -239,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
---;
-CREATE INDEX ix_job_org_id_id ON job (org_id, id)
+CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
 --;
 CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
 --;
-CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
+CREATE INDEX ix_job_org_id_id ON job (org_id, id)
+--;
+CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -293,17 +293,17 @@ CREATE TABLE picture (
     CONSTRAINT uq_picture_id UNIQUE (id)
 )
 --;
-CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
---;
 CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
 --;
 CREATE INDEX ix_picture_job_id ON picture (job_id)
 --;
 CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
-CREATE INDEX ix_picture_created_ms ON picture (created_ms)
+CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
+--;
+CREATE INDEX ix_picture_created_ms ON picture (created_ms)
 --;
 CREATE TABLE album (
     id VARCHAR(32) NOT NULL,
@@ -326,9 +326,9 @@ CREATE TABLE upload (
     CONSTRAINT pk_upload PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
---;
 CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
+--;
+CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
 --;
 CREATE INDEX ix_upload_created_ms ON upload (created_ms)
 --;
@@ -407,9 +407,80 @@ CREATE TABLE moderation_review (
     CONSTRAINT pk_moderation_review PRIMARY KEY (id)
 )
 --;
+CREATE INDEX ix_moderation_review_created_ms ON moderation_review (created_ms)
+--;
 CREATE INDEX ix_moderation_review_org_id_state_id ON moderation_review (org_id, state, id)
 --;
-CREATE INDEX ix_moderation_review_created_ms ON moderation_review (created_ms)
+CREATE TABLE workspace_file (
+    id VARCHAR(32) NOT NULL,
+    org_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    area VARCHAR(8) NOT NULL,
+    folder VARCHAR(512) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    blob_ref VARCHAR(64) NOT NULL,
+    media_type VARCHAR(64) NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    made_by VARCHAR(64) NOT NULL,
+    job_id VARCHAR(32) NOT NULL,
+    created_ms BIGINT NOT NULL,
+    modified_ms BIGINT NOT NULL,
+    CONSTRAINT pk_workspace_file PRIMARY KEY (id),
+    CONSTRAINT uq_workspace_file_org_id UNIQUE (org_id, user_id, area, folder, name)
+)
+--;
+CREATE INDEX ix_workspace_file_blob_ref ON workspace_file (blob_ref)
+--;
+CREATE INDEX ix_workspace_file_job_id ON workspace_file (job_id)
+--;
+CREATE INDEX ix_workspace_file_temp ON workspace_file (created_ms) WHERE area = 'temp'
+--;
+CREATE TABLE workspace_counter (
+    org_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    area VARCHAR(8) NOT NULL,
+    folder VARCHAR(512) NOT NULL,
+    prefix VARCHAR(255) NOT NULL,
+    last BIGINT NOT NULL,
+    CONSTRAINT pk_workspace_counter PRIMARY KEY (org_id, user_id, area, folder, prefix)
+)
+--;
+CREATE TABLE workspace_setting (
+    org_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    name VARCHAR(128) NOT NULL,
+    value TEXT NOT NULL,
+    CONSTRAINT pk_workspace_setting PRIMARY KEY (org_id, user_id, name)
+)
+--;
+CREATE TABLE graph_run (
+    job_id VARCHAR(32) NOT NULL,
+    prompt_id VARCHAR(128) NOT NULL,
+    org_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    number FLOAT NOT NULL,
+    client_id VARCHAR(128) NOT NULL,
+    workflow_id VARCHAR(128) NOT NULL,
+    prompt TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    targets TEXT NOT NULL,
+    wants_previews INTEGER NOT NULL,
+    input_refs TEXT NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    messages TEXT NOT NULL,
+    results TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    finished_ms BIGINT NOT NULL,
+    CONSTRAINT pk_graph_run PRIMARY KEY (job_id),
+    CONSTRAINT uq_graph_run_prompt_id UNIQUE (prompt_id)
+)
+--;
+CREATE INDEX ix_graph_run_account ON graph_run (org_id, user_id, job_id)
+--;
+CREATE INDEX ix_graph_run_open ON graph_run (state) WHERE state = 'open'
 --;
 CREATE TABLE membership (
     org_id VARCHAR(32) NOT NULL,
@@ -525,11 +596,11 @@ CREATE TABLE ledger_transfer (
     CONSTRAINT uq_ledger_transfer_hold_id UNIQUE (hold_id)
 )
 --;
-CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
+CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
 --;
 CREATE INDEX ix_ledger_transfer_credit ON ledger_transfer (credit_wallet, id) WHERE credit_wallet >= 0
 --;
-CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
+CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
 --;
 CREATE OR REPLACE FUNCTION ledger_transfer_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'transfers are never changed or removed'; END $$
 --;
@@ -636,9 +707,9 @@ CREATE TABLE lot (
     CONSTRAINT fk_lot_source_transfer_ledger_transfer FOREIGN KEY(source_transfer) REFERENCES ledger_transfer (id)
 )
 --;
-CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
---;
 CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
+--;
+CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
 --;
 CREATE TABLE hold_lot (
     hold_id VARCHAR(32) NOT NULL,
