@@ -251,8 +251,12 @@ class TestBooks:
 class TestDisk:
     def test_too_little_space(self, start: Start) -> None:
         server = start(0.02, KEELBILL_MIN_FREE_DISK_BYTES=str(2**60))
+        said = [line for line in server.log_file.read_text().splitlines() if not line.startswith("{")]
         ready = server.client.get("/readyz")
         refused = server.picture().result(20)
+        assert said[0].endswith("is starting; its workers take some seconds to load.")
+        assert said[1].startswith("No pictures will be made: ")
+        assert "KEELBILL_MIN_FREE_DISK_BYTES" in said[1]
         assert ready.status_code == 503
         assert ready.json()["failing"] == ["disk"]
         assert refused.status_code == 503

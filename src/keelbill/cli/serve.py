@@ -133,6 +133,8 @@ def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -
             The platform starts here and not in the lifespan, so that what hinders it reaches the user as one sentence.
             """
             self._loop = asyncio.get_running_loop()
+            for line in opening(platform):
+                click.echo(line, err=True)
             await platform.start()
             await super().startup(sockets)
             if self.started:
@@ -156,6 +158,20 @@ def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -
             self.should_exit = True
 
     return Server(config)
+
+
+def opening(platform: Platform) -> list[str]:
+    """Return what the server says before it starts: that it does, and what will keep it from taking work."""
+    settings = platform.settings
+    lines = [f"Keelbill {__version__} is starting; its workers take some seconds to load."]
+    if not platform.blobs.has_space():
+        free, least = platform.blobs.free_bytes(), settings.min_free_disk_bytes
+        lines.append(
+            f"No pictures will be made: {free / 1e9:.1f} GB of the disk of {platform.blobs.folder} are free, and the "
+            f"setting min_free_disk_bytes asks for {least / 1e9:.1f} GB. Free some, or set "
+            "KEELBILL_MIN_FREE_DISK_BYTES."
+        )
+    return lines
 
 
 def greeting(settings: Settings, first: Bootstrap) -> str:

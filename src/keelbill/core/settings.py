@@ -59,7 +59,10 @@ class Settings(BaseSettings):
     request_deadline_s: float = Field(default=120.0, gt=0, le=3600, description="Longest a request waits and runs.")
     drain_s: float = Field(default=30.0, ge=0, le=600, description="How long running jobs may finish at shutdown.")
     min_free_disk_bytes: int = Field(default=512 * 2**20, ge=0, description="Free disk below which no job is taken.")
-    workers: int = Field(default=1, ge=1, le=64, description="Worker processes; one per accelerator, or one.")
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes; else one per accelerator, or one.")
+    devices: str = Field(
+        default="", description="Devices of the workers in turn, such as cuda:0,cuda:1; else all that are found."
+    )
     cluster: str = Field(
         default="", description="Ray cluster whose machines paint: auto, local, ray://… or host:port; else this one."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ import structlog
 
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.settings import Settings
+from keelbill.serving.devices import threads_each, worker_devices
 from keelbill.serving.member import Member, Patience
 from keelbill.serving.messages import Beat, Cancel, JobSpec, Run, Setup, Stop, ToWorker, WorkerInfo
 from keelbill.serving.pool import OnCapacity, OnEvent, OnLost
@@ -214,26 +214,20 @@ class LocalPool:
                     child.kill(reason)
 
 
-def local_pool(settings: Settings, devices: Iterable[str] = ()) -> LocalPool:
-    """Make the workers that the settings ask for.
-
-    Args:
-        settings: Which model, where, how many.
-        devices: Such as ``cuda:0``, for one worker each in turn; nothing means as the settings say.
-    """
-    where = list(devices) or [settings.device]
-    count = max(settings.workers, len(where))
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // count)
+def local_pool(settings: Settings) -> LocalPool:
+    """Make the workers that the settings ask for: one for each accelerator, with an equal share of the processor."""
+    devices = worker_devices(settings)
+    threads = threads_each(settings, len(devices))
     return LocalPool(
         Setup(
             name=f"worker-{index}",
             home=str(settings.home),
             blobs=str(settings.blobs_folder),
             model=settings.model,
-            device=where[index % len(where)],
+            device=device,
             dtype=settings.dtype,
             threads=threads,
             moderate=settings.moderation == "on",
         )
-        for index in range(count)
+        for index, device in enumerate(devices)
     )
