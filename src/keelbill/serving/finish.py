@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Stopwatch:
 
 
 class Finisher:
-    """Turns latents into files. One thread at a time.
+    """Turns latents into files; of several threads one at a time.
 
     Args:
         classify: Loads the image classifier when it is first needed; nothing turns it off.
@@ -73,6 +74,7 @@ class Finisher:
     ) -> None:
         self._classify = classify
         self._upscale = upscale
+        self._lock = threading.RLock()
 
     @cached_property
     def _classifier(self) -> Classifier | None:
@@ -84,6 +86,34 @@ class Finisher:
             return self._upscale(), UPSCALER
         except BadWeights:
             return Upscaler().eval(), PLAIN  # untrained, the network enlarges as bicubic interpolation does
+
+    def compose(
+        self, plan: Plan, studio: Studio, latents: Tensor | None, phases: dict[str, float] | None = None
+    ) -> Pixels:
+        """Make the finished pixels.
+
+        Args:
+            plan: How it is done.
+            studio: Whose model painted.
+            latents: What it painted; nothing if the plan has it paint nothing.
+            phases: Milliseconds so far, by phase; added to.
+
+        Returns:
+            With shape ``(H, W, 3 or 4)``.
+        """
+        watch = Stopwatch({} if phases is None else phases)
+        with self._lock:
+            painted = None
+            if latents is not None:
+                at = latents
+                painted = watch.time("decode", lambda: to_pixels(studio.pipeline.decode(at).numpy()))
+            enlarger, _ = self._enlarger
+            return watch.time("enlarge", lambda: plan.compose(painted, enlarger))
+
+    def score(self, pixels: Pixels) -> float:
+        """Return how surely a picture ``(H, W, 3)`` should not be shown, 0 to 1; below 0 if nobody judges."""
+        with self._lock:
+            return -1.0 if self._classifier is None else self._classifier.score(pixels)
 
     def finish(
         self, task: ImageTask, plan: Plan, studio: Studio, latents: Tensor | None, phases: dict[str, float]
@@ -97,23 +127,18 @@ class Finisher:
             latents: What it painted; nothing if the plan has it paint nothing.
             phases: Milliseconds so far, by phase; added to.
         """
-        watch = Stopwatch(phases)
-        painted = None
-        if latents is not None:
-            at = latents
-            painted = watch.time("decode", lambda: to_pixels(studio.pipeline.decode(at).numpy()))
-        enlarger, enlarger_name = self._enlarger
-        pixels = watch.time("enlarge", lambda: plan.compose(painted, enlarger))
+        pixels = self.compose(plan, studio, latents, phases)
         score = -1.0
-        if self._classifier is not None and task.filter_above <= 1:
+        if task.filter_above <= 1:
             begun_s = time.monotonic()
-            score = self._classifier.score(flatten(pixels))
-            phases["moderate"] = (time.monotonic() - begun_s) * 1000
+            score = self.score(flatten(pixels))
+            if score >= 0:
+                phases["moderate"] = (time.monotonic() - begun_s) * 1000
         is_filtered = score >= 0 and score >= task.filter_above
         if is_filtered:
             pixels = blur(pixels)
         kind = ImageFormat(task.output_format)
-        recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, enlarger_name)
+        recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, self._enlarger[1])
         begun_s = time.monotonic()
         data = encode(pixels, kind, recipe)
         phases["encode"] = (time.monotonic() - begun_s) * 1000

@@ -107,9 +107,9 @@ class Studios:
         known = tuple(self._studios)
         return (*known, "") if self.default in known else known
 
-    def busy(self) -> list[Studio]:
-        """Return the studios that are painting."""
-        return [studio for studio in self._studios.values() if len(studio.batch)]
+    def all(self) -> list[Studio]:
+        """Return the studios in memory."""
+        return list(self._studios.values())
 
     def has(self, name: str) -> bool:
         """Return whether a model is in memory."""

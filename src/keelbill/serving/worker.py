@@ -29,12 +29,15 @@ import torch
 from keelbill.core.errors import AppError
 from keelbill.core.settings import read_settings
 from keelbill.core.types import Size
+from keelbill.engine.batch import Batch, Finished, Stepped
 from keelbill.engine.batch import Failed as BatchFailed
-from keelbill.engine.batch import Finished, Stepped
+from keelbill.graph.cache import Caches
 from keelbill.imaging.decode import ImageFormat
 from keelbill.imaging.encode import encode, to_pixels
 from keelbill.imaging.resize import stretch
+from keelbill.serving.bench import Bench
 from keelbill.serving.finish import Finisher, image_classifier
+from keelbill.serving.graph_run import GraphRun
 from keelbill.serving.messages import (
     Beat,
     Cancel,
@@ -42,6 +45,7 @@ from keelbill.serving.messages import (
     Event,
     Failed,
     FromWorker,
+    GraphTask,
     JobSpec,
     Progress,
     Retrying,
@@ -53,13 +57,17 @@ from keelbill.serving.messages import (
     Succeeded,
     ToWorker,
 )
+from keelbill.serving.sittings import Ask, Counter, Sittings
 from keelbill.serving.studio import Studio, Studios, describe, loader
 from keelbill.serving.tasks import Plan, plan
 from keelbill.serving.wire import pack, read_order
 from keelbill.storage.blobs import BlobStore
+from keelbill.storage.hub import Hub
+from keelbill.storage.shelves import Shelves
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 Send = Callable[[FromWorker], None]
 
@@ -97,6 +105,12 @@ class _Done:
     future: Future[Succeeded]
 
 
+@dataclass(frozen=True)
+class _GraphDone:
+    job: JobSpec
+    end: Succeeded | Failed | Cancelled
+
+
 class Worker:
     """Paints what it is told to, several pictures at a time.
 
@@ -106,17 +120,25 @@ class Worker:
         studios: Its models.
         read: Reads an input picture by its reference.
         finisher: Makes files of latents.
+        shelves: The model files that graphs name.
     """
 
     def __init__(
-        self, setup: Setup, send: Send, studios: Studios, read: Callable[[str], bytes], finisher: Finisher
+        self,
+        setup: Setup,
+        send: Send,
+        studios: Studios,
+        read: Callable[[str], bytes],
+        finisher: Finisher,
+        shelves: Shelves | None = None,
     ) -> None:
         self.setup = setup
-        self.inbox: SimpleQueue[ToWorker | _Drafted | _Done] = SimpleQueue()
+        self.inbox: SimpleQueue[ToWorker | _Drafted | _Done | _GraphDone | Ask] = SimpleQueue()
         self._send = send
         self._studios = studios
         self._read = read
         self._finisher = finisher
+        self._shelves = shelves or Shelves(Hub(Path(setup.home)))
         self._helper = ThreadPoolExecutor(1, "finish")
         self._drafter = ThreadPoolExecutor(1, "draft")
         self._drafting: dict[str, str | None] = {}
@@ -124,6 +146,10 @@ class Worker:
         self._paintings: dict[str, _Painting] = {}
         self._finishing: dict[str, _Painting] = {}
         self._alone: deque[JobSpec] = deque()
+        self._graphs: dict[str, GraphRun] = {}
+        self._caches = Caches()
+        self._sittings = Sittings(studios)
+        self._counter = Counter(self.inbox.put, self._sittings, self._studio)
         self._activity: Literal["idle", "loading", "painting"] = "idle"
         self._steps = 0
         self._step_s = 0.0
@@ -136,10 +162,12 @@ class Worker:
         """Work until told to stop."""
         with contextlib.suppress(AppError, *_SHORT_OF_MEMORY):  # the first job that needs it is told why
             self._load(self._studios.default)
-        while self._take(wait=not self._paintings and not self._may_begin_alone()):
+        while self._take(wait=not self._paintings and not self._sittings and not self._may_begin_alone()):
             self._begin_alone()
-            for studio in self._studios.busy():
-                self._step(studio)
+            for batch in self._sittings.busy():
+                self._step(batch)
+        for graph in self._graphs.values():
+            graph.interrupt("the worker ends")
         self._drafter.shutdown(cancel_futures=True)
         self._helper.shutdown(cancel_futures=True)
 
@@ -174,6 +202,11 @@ class Worker:
                 self._drafted(message)
             elif isinstance(message, _Done):
                 self._finished(message)
+            elif isinstance(message, Ask):
+                message.work()
+            elif isinstance(message, _GraphDone):
+                del self._graphs[message.job.job_id]
+                self._say(message.job, message.end)
 
     # ------------------------------------------------------------ beginning
 
@@ -190,16 +223,26 @@ class Worker:
         task = job.task
         if not is_alone:
             self._say(job, Started(self.setup.name, job.attempt))
+        if task.graph is not None:
+            self._begin_graph(job, task.graph)
+            return
         with self._told(job, is_alone=is_alone):
-            if not self._studios.has(task.model):
-                self._load(task.model)
-            model = self._studios.get(task.model).model
+            model = self._studio(task.model).model
             if not task.image:
                 self._admit(job, plan(task, model, self._read), is_alone=is_alone)
                 return
             self._drafting[job.job_id] = None
             future = self._drafter.submit(plan, task, model, self._read)
             future.add_done_callback(lambda done: self.inbox.put(_Drafted(job, is_alone, done)))
+
+    def _begin_graph(self, job: JobSpec, task: GraphTask) -> None:
+        above = job.task.filter_above
+        bench = Bench(self._counter, self._finisher, self._shelves, self._read, task.files, filter_above=above)
+        self._graphs[job.job_id] = run = GraphRun(
+            job, task, bench, self._caches, lambda event: self._say(job, event),
+            lambda end: self.inbox.put(_GraphDone(job, end)),
+        )  # fmt: skip
+        run.start()
 
     def _drafted(self, draft: _Drafted) -> None:
         cancelled = self._drafting.pop(draft.job.job_id)
@@ -233,7 +276,7 @@ class Worker:
             self._short_of_memory(job, is_alone=is_alone)
 
     def _may_begin_alone(self) -> bool:
-        return bool(self._alone) and not (self._paintings or self._finishing or self._drafting)
+        return bool(self._alone) and not (self._paintings or self._finishing or self._drafting or self._graphs)
 
     def _begin_alone(self) -> None:
         if self._may_begin_alone():
@@ -248,27 +291,43 @@ class Worker:
             self._drafting[message.job_id] = message.reason
         elif message.job_id in self._finishing:
             self._finishing[message.job_id].cancelled = message.reason
+        elif message.job_id in self._graphs:
+            self._graphs[message.job_id].interrupt(message.reason)
         for job in [job for job in self._alone if job.job_id == message.job_id]:
             self._alone.remove(job)
             self._say(job, Cancelled(message.reason))
 
     # ------------------------------------------------------------ painting
 
-    def _step(self, studio: Studio) -> None:
+    def _studio(self, name: str) -> Studio:
+        """Return a model's studio, loading the model if need be.
+
+        Raises:
+            UnknownModel: It is not installed.
+            BadWeights: Its files cannot be used.
+        """
+        if not self._studios.has(name):
+            self._load(name)
+        return self._studios.get(name)
+
+    def _step(self, batch: Batch) -> None:
         begun_s = time.monotonic()
-        by_ticket = {p.ticket: p for p in self._paintings.values() if p.studio is studio}
+        by_ticket = {p.ticket: p for p in self._paintings.values() if p.studio.batch is batch}
         try:
-            events = studio.batch.step()
-        except _SHORT_OF_MEMORY:
+            events = batch.step()
+        except _SHORT_OF_MEMORY as error:
             for painting in by_ticket.values():
-                studio.batch.cancel(painting.ticket)
+                batch.cancel(painting.ticket)
                 del self._paintings[painting.job.job_id]
                 self._short_of_memory(painting.job, is_alone=painting.is_alone)
+            self._sittings.fail(batch, error)
             return
         took_s = time.monotonic() - begun_s
         values = sum(event.denoised.numel() for event in events if isinstance(event, Stepped))
         self._learn(took_s, values)
         for event in events:
+            if self._sittings.hear(batch, event):
+                continue
             painting = by_ticket[event.ticket]
             if isinstance(event, Stepped):
                 share_ms = took_s * 1000 * event.denoised.numel() / values
@@ -295,7 +354,7 @@ class Worker:
         """Return how many more jobs keep a step within its target; none while a model is loaded."""
         if self._activity == "loading":
             return 0
-        running = len(self._paintings) + len(self._finishing) + len(self._drafting)
+        running = len(self._paintings) + len(self._finishing) + len(self._drafting) + len(self._graphs)
         free = max(0, self.setup.jobs - running) if not self._alone else 0
         if not self._paintings or not self._step_s:
             return free
