@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import Connection
 
 from keelbill.cli import credits as credits_command
-from keelbill.cli import ledger, migrate, vouchers
+from keelbill.cli import ledger, migrate, payments, vouchers
 from keelbill.core.clock import SystemClock
-from keelbill.core.errors import AppError, InvalidInput, NotFound, Unavailable
+from keelbill.core.errors import AppError, InvalidInput, NotFound, NotInstalled, Unavailable
 from keelbill.core.settings import Settings
 from keelbill.core.types import micro
 from keelbill.db.base import open_database
+from keelbill.identity.audit import AuditLog
 from keelbill.identity.models import membership, org, person
+from keelbill.ledger.payments import Payments
 from keelbill.ledger.prices import PriceList
 from keelbill.ledger.service import Ledger
+from keelbill.ledger.stripe import Stripe
 from support.ledgers import ORG, OTHER
+from support.stripedouble import SECRET, StripeDouble
 
+T = TypeVar("T")
 Say = Callable[..., Result]
 GROUPS = {
     "credits": credits_command.command,
     "ledger": ledger.command,
+    "payments": payments.command,
     "vouchers": vouchers.command,
     "migrate": migrate.command,
 }
@@ -60,6 +70,62 @@ def open_account(home: Path, org_id: str) -> None:
     database.close_now()
 
 
+def on_database(home: Path, look: Callable[[Connection], T]) -> T:
+    database = open_database(f"sqlite:///{home / 'keelbill.db'}")
+    try:
+        return database.write_now(look)
+    finally:
+        database.close_now()
+
+
+def buy(home: Path, double: StripeDouble) -> str:
+    """Buy a thousand credits and return the purchase's id."""
+    clock = SystemClock()
+    database = open_database(f"sqlite:///{home / 'keelbill.db'}")
+    books = Ledger(clock, PriceList.load(clock=clock), Settings())
+    shop = Payments(database, books, Stripe("sk_test_1", SECRET, double.url), clock)
+
+    async def buy() -> str:
+        url = await shop.buy(ORG, micro(1000), "https://here/done", "https://here/back")
+        session = double.pay(url.rpartition("/")[2])
+        await shop.confirm(ORG, session["client_reference_id"])
+        return str(session["client_reference_id"])
+
+    try:
+        return asyncio.run(buy())
+    finally:
+        database.close_now()
+
+
+class TestPayments:
+    @pytest.fixture
+    def open_shop(self, home: Path, stripe_double: StripeDouble, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("KEELBILL_STRIPE_SECRET_KEY", "sk_test_1")
+        monkeypatch.setenv("KEELBILL_STRIPE_API_BASE", stripe_double.url)
+        return home
+
+    def test_list_and_refund(self, say: Say, open_shop: Path, stripe_double: StripeDouble) -> None:
+        purchase = buy(open_shop, stripe_double)
+        head, line = say("payments", "list", "--org", ORG).output.splitlines()
+        assert head.split() == ["purchase", "time", "account", "credits", "money", "status"]
+        assert line.split()[0] == purchase
+        assert line.split()[-4:] == ["1000", "10.00", "usd", "paid"]
+        assert say("payments", "refund", purchase).output == "1000 credits were taken back; the money is on its way.\n"
+        assert say("payments", "refund", purchase).output == "Nothing is left of this purchase.\n"
+        assert [refund["amount"] for refund in stripe_double.refunds] == ["1000"]
+        (entry,) = on_database(open_shop, lambda c: AuditLog(SystemClock()).entries(c, ORG))
+        assert (entry.action, entry.target) == ("payment.refund", purchase)
+
+    def test_a_purchase_that_is_not_there(self, say: Say, open_shop: Path) -> None:
+        with pytest.raises(NotFound):
+            say("payments", "refund", "f" * 32)
+
+    def test_without_stripe(self, say: Say, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("KEELBILL_STRIPE_SECRET_KEY", raising=False)
+        with pytest.raises(NotInstalled, match="KEELBILL_STRIPE_SECRET_KEY"):
+            say("payments", "refund", "f" * 32)
+
+
 class TestMigrate:
     def test_from_nothing_and_again(self, say: Say) -> None:
         before = say("migrate", "--check")
@@ -84,6 +150,18 @@ class TestCredits:
         head, line = say("credits", "transfers").output.splitlines()
         assert head.split() == ["time", "kind", "credits", "what"]
         assert line.split()[2:] == ["adjust", "+25", "hello"]
+
+    def test_a_grant_is_in_the_audit_log(self, say: Say, home: Path) -> None:
+        say("credits", "grant", "25", "--note", "hello")
+        (entry,) = on_database(home, lambda c: AuditLog(SystemClock()).entries(c, ORG))
+        assert (entry.action, entry.target, entry.actor_id) == ("credits.adjust", ORG, "command line")
+        after = json.loads(entry.after)
+        assert (after["micro_credits"], after["note"]) == (25_000_000, "hello")
+
+    def test_what_is_refused_is_not(self, say: Say, home: Path) -> None:
+        with pytest.raises(InvalidInput):
+            say("credits", "grant", "--", "-1")
+        assert on_database(home, lambda c: AuditLog(SystemClock()).entries(c, ORG)) == []
 
     def test_several_accounts_need_a_name(self, say: Say, home: Path) -> None:
         open_account(home, OTHER)

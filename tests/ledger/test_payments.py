@@ -15,7 +15,9 @@ from keelbill.ledger import repository
 from keelbill.ledger.errors import BadSignature, ProviderFailed, TopUpsFrozen
 from keelbill.ledger.models import System, auto_recharge, payment, recharge, webhook_event
 from keelbill.ledger.payments import Payments
+from keelbill.ledger.receipts import receipts
 from keelbill.ledger.recharger import Recharger
+from keelbill.ledger.recharges import rule_of
 from keelbill.ledger.stripe import Stripe
 from support.ledgers import ORG, Bank
 from support.stripedouble import SECRET, StripeDouble
@@ -40,6 +42,10 @@ class Shop:
     async def tell(self, kind: str, subject: dict[str, Any]) -> None:
         await self.payments.receive(*self.double.message(kind, subject))
         await self.payments.process()
+
+    async def confirm(self) -> str:
+        """Do what the page does that the buyer returns to."""
+        return await self.payments.confirm(ORG, self.row().id)
 
     async def bought(self, amount: str = "1000") -> dict[str, Any]:
         session = await self.buy(amount)
@@ -91,16 +97,32 @@ class TestBuying:
     async def test_the_page_after_paying_and_the_message_at_once(self, shop: Shop) -> None:
         session = await shop.buy()
         await shop.payments.receive(*shop.double.message("checkout.session.completed", session))
-        await asyncio.gather(
-            shop.payments.process(), *(shop.payments.confirm(session["id"]) for _ in range(4)), shop.payments.process()
-        )
+        await asyncio.gather(shop.payments.process(), *(shop.confirm() for _ in range(4)), shop.payments.process())
         assert shop.bank.numbers_of() == ("1000", "0", "1000")
         shop.bank.assert_sound()
 
     async def test_the_page_before_paying(self, shop: Shop) -> None:
-        url = await shop.payments.buy(ORG, micro(1000), "https://here/done", "https://here/back")
-        assert not await shop.payments.confirm(url.rpartition("/")[2])
+        await shop.payments.buy(ORG, micro(1000), "https://here/done", "https://here/back")
+        assert await shop.confirm() == "created"
         assert shop.bank.numbers_of() == ("0", "0", "0")
+
+    async def test_the_page_of_somebody_elses_purchase(self, shop: Shop) -> None:
+        await shop.buy()
+        with pytest.raises(NotFound):
+            await shop.payments.confirm("b" * 32, shop.row().id)
+        assert shop.bank.numbers_of() == ("0", "0", "0")
+
+    async def test_the_buyer_returns_with_the_purchases_id(self, shop: Shop) -> None:
+        await shop.payments.buy(ORG, micro(1000), "https://here/done?payment={payment}", "https://here/back")
+        assert shop.double.sessions["cs_1"]["success_url"] == f"https://here/done?payment={shop.row().id}"
+
+    async def test_a_provider_that_opens_no_page(self, shop: Shop) -> None:
+        shop.payments = Payments(
+            shop.bank.database, shop.bank.ledger, Stripe("sk_test_1", SECRET, "http://127.0.0.1:9"), shop.bank.clock
+        )
+        with pytest.raises(ProviderFailed):
+            await shop.payments.buy(ORG, micro(1000), "https://here/done", "https://here/back")
+        assert shop.row().status == "failed"
 
     @pytest.mark.parametrize("change", [{"amount_total": 1}, {"currency": "jpy"}])
     async def test_another_amount_credits_nothing(self, shop: Shop, change: dict[str, Any]) -> None:
@@ -131,6 +153,46 @@ class TestBuying:
         await shop.tell("customer.created", {"id": "cus_9"})
         waiting = select(webhook_event.c.event_id).where(webhook_event.c.processed_ms.is_(None))
         assert shop.bank.database.read_now(lambda c: c.scalars(waiting).all()) == ["evt_1"]
+
+
+class TestWaitingMessages:
+    async def test_many_about_unknown_purchases_keep_no_known_one_waiting(self, shop: Shop) -> None:
+        for number in range(230):
+            strange = {"id": f"cs_of_another_shop_{number}", "payment_status": "paid"}
+            await shop.payments.receive(*shop.double.message("checkout.session.completed", strange))
+        session = await shop.buy()
+        await shop.tell("checkout.session.completed", session)
+        assert shop.bank.numbers_of() == ("1000", "0", "1000")
+
+    async def test_after_a_week_nobody_waits_any_more(self, shop: Shop) -> None:
+        await shop.tell("checkout.session.completed", {"id": "cs_9", "payment_status": "paid"})
+        shop.bank.clock.advance(8 * 24 * 3600)
+        await shop.payments.process()
+        row = shop.bank.database.read_now(lambda c: c.execute(select(webhook_event)).one())
+        assert row.processed_ms is not None
+        assert "not known" in row.error
+
+    async def test_one_about_a_closed_wallet_does_not_stop_the_others(self, shop: Shop) -> None:
+        lost = await shop.buy()
+        shop.bank.database.write_now(lambda c: c.execute(update(payment).values(org_id="c" * 32)))
+        kept = await shop.buy()
+        await shop.payments.receive(*shop.double.message("checkout.session.completed", lost))
+        await shop.tell("checkout.session.completed", kept)
+        assert shop.bank.numbers_of() == ("1000", "0", "1000")
+
+    async def test_what_became_of_each_is_counted(self, shop: Shop) -> None:
+        heard: list[str] = []
+        shop.payments = Payments(
+            shop.bank.database, shop.bank.ledger, shop.stripe, shop.bank.clock, on_message=heard.append
+        )
+        session = await shop.buy()
+        message = shop.double.message("checkout.session.completed", session)
+        for _ in range(2):
+            await shop.payments.receive(*message)
+        with pytest.raises(BadSignature):
+            await shop.payments.receive(b"{}", {})
+        await shop.tell("checkout.session.completed", session | {"amount_total": 1})
+        assert heard == ["received", "duplicate", "refused", "received", "processed", "failed"]
 
 
 class TestSignatures:
@@ -291,6 +353,29 @@ class TestAutomaticPurchases:
         rule = ready.bank.database.read_now(lambda c: c.execute(select(auto_recharge)).one())
         assert not rule.enabled
         ready.bank.assert_sound()
+
+    async def test_it_leaves_a_receipt_and_can_be_paid_back(self, ready: Shop) -> None:
+        ready.bank.charge("1", "60")
+        await ready.recharger.run_due()
+        (bought,) = ready.bank.database.read_now(lambda c: receipts(c, ORG))
+        assert (bought.status, bought.money_minor, bought.is_automatic) == ("paid", 1000, True)
+        assert await ready.payments.refund(bought.id) == micro(1000)
+        assert ready.bank.numbers_of() == ("40", "0", "40")
+        ready.bank.assert_sound()
+
+    async def test_a_dispute_switches_it_off(self, ready: Shop) -> None:
+        session = await ready.bought()
+        await ready.tell("charge.dispute.created", ready.refunded(session, 1000))
+        ready.bank.charge("1", "60")
+        assert self.waiting(ready) == []
+        with pytest.raises(TopUpsFrozen):
+            self.configure(ready)
+
+    async def test_the_card_of_a_purchase_is_remembered_before_anybody_sets_it_up(self, shop: Shop) -> None:
+        assert not shop.bank.database.read_now(lambda c: rule_of(c, ORG)).has_card
+        await shop.bought()
+        rule = shop.bank.database.read_now(lambda c: rule_of(c, ORG))
+        assert (rule.has_card, rule.is_enabled) == (True, False)
 
     async def test_after_a_failure_it_pauses(self, ready: Shop) -> None:
         ready.double.declines = True

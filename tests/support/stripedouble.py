@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -82,6 +83,7 @@ class StripeDouble:
                 "client_reference_id": form["client_reference_id"],
                 "metadata": {"org_id": form["metadata[org_id]"]},
                 "mode": form["mode"],
+                "success_url": form["success_url"],
             }
             return 200, self.sessions[number]
         if method == "GET" and path.startswith("/v1/checkout/sessions/"):
@@ -102,6 +104,13 @@ class StripeDouble:
 @pytest.fixture
 def stripe_double() -> Iterator[StripeDouble]:
     """A double of Stripe that listens on a free port."""
+    with running_double() as double:
+        yield double
+
+
+@contextmanager
+def running_double() -> Iterator[StripeDouble]:
+    """Let a double of Stripe listen on a free port."""
     double = StripeDouble()
 
     class Handler(BaseHTTPRequestHandler):

@@ -172,7 +172,8 @@ class Envelope:
     def _note(self, scope: Scope, visit: Visit, answer: _Answer) -> None:
         seconds = perf_counter() - answer.began_s
         route, status = route_of(scope), answer.status or 499
-        if visit.principal is None and _is_counted(scope) and visit.rejected != "rate":
+        is_stranger = visit.principal is None and not visit.is_vouched
+        if is_stranger and _is_counted(scope) and visit.rejected != "rate":
             self._platform.strangers.count(visit.address, weight=2 if status == 401 else 1)
         self._metrics.answered(route, scope["method"], status, seconds)
         if reason := visit.rejected or _REASONS.get(status, ""):

@@ -372,6 +372,19 @@ async def _body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
             yield chunk
 
 
+async def read_bytes(request: Request, *, max_bytes: int) -> bytes:
+    """Read a body as it came, for those who check a signature over it.
+
+    Raises:
+        PayloadTooLarge: The body is larger than `max_bytes`.
+        UnsupportedMedia: The body is compressed.
+    """
+    body = bytearray()
+    async for chunk in _body(request, max_bytes):
+        body += chunk
+    return bytes(body)
+
+
 async def read_json(request: Request, *, max_bytes: int = 2**20, max_depth: int = 64) -> object:
     """Read a JSON body.
 
@@ -393,10 +406,7 @@ async def read_json(request: Request, *, max_bytes: int = 2**20, max_depth: int 
         raise InvalidRequest("content-type: required")
     if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
         raise InvalidRequest("content-type: must be application/json")
-    body = bytearray()
-    async for chunk in _body(request, max_bytes):
-        body += chunk
-    return parse_json(bytes(body), max_depth=max_depth)
+    return parse_json(await read_bytes(request, max_bytes=max_bytes), max_depth=max_depth)
 
 
 def parse_json(body: bytes, *, max_depth: int = 64) -> object:

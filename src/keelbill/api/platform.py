@@ -23,6 +23,7 @@ from keelbill.core.settings import Settings
 from keelbill.db import migrate
 from keelbill.db.base import Database, metadata, open_database
 from keelbill.gallery.service import Gallery
+from keelbill.identity import notices
 from keelbill.identity.secret import load_secret
 from keelbill.identity.wiring import Identity, build_identity
 from keelbill.imaging.sandbox import DecodeService
@@ -31,8 +32,12 @@ from keelbill.jobs.book import Book, Parts
 from keelbill.jobs.janitor import Janitor
 from keelbill.jobs.service import Jobs
 from keelbill.ledger import audit
+from keelbill.ledger.cashier import Cashier
+from keelbill.ledger.payments import Payments
 from keelbill.ledger.prices import PriceList
+from keelbill.ledger.recharger import Disabled, Recharger
 from keelbill.ledger.service import Ledger
+from keelbill.ledger.stripe import Stripe
 from keelbill.moderation.service import Moderation
 from keelbill.serving.admission import Limits
 from keelbill.serving.gateway import Gateway
@@ -88,6 +93,7 @@ class Platform:
         limiter: Requests of accounts.
         strangers: Requests without a valid credential.
         flood: Credentials that are over their limit right now.
+        cashier: Sells credits by card; nothing if the operator did not set that up.
         is_started: Whether everything runs.
         is_draining: Whether the server is on its way out.
         migrates: Whether `start` brings the database to this version's form.
@@ -114,6 +120,7 @@ class Platform:
     limiter: RateLimiter
     strangers: RateLimiter
     flood: Flood
+    cashier: Cashier | None = None
     is_started: bool = False
     is_draining: bool = False
     migrates: bool = False
@@ -140,6 +147,16 @@ class Platform:
         """Turns credentials into principals."""
         return self.identity.authenticator
 
+    @property
+    def payments(self) -> Payments | None:
+        """Purchases of credits, if they are sold by card."""
+        return self.cashier.payments if self.cashier else None
+
+    @property
+    def recharger(self) -> Recharger | None:
+        """Automatic purchases, if credits are sold by card."""
+        return self.cashier.recharger if self.cashier else None
+
     async def start(self) -> None:
         """Start every part; what an earlier process left is taken up before this returns."""
         self.blobs.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -153,6 +170,8 @@ class Platform:
         self._tasks = [asyncio.create_task(self.janitor.run(), name="janitor")]
         if self.webhooks.is_on:
             self._tasks.append(asyncio.create_task(self.courier.run(), name="courier"))
+        if self.cashier is not None:
+            self._tasks.append(asyncio.create_task(self.cashier.run(), name="cashier"))
         self._repeaters = [
             Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
             Repeater("books", BOOKS_EVERY_S, self.check_books, first_s=BOOKS_FIRST_S),
@@ -277,6 +296,7 @@ def build_platform(
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),
+        cashier=_cashier(settings, database, ledger, clock, telemetry, identity),
         migrates=migrates,
     )
 
@@ -298,6 +318,25 @@ def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> Non
 
 def _tell(webhooks: Webhooks, connection: Connection, org_id: str, key_id: str) -> None:
     webhooks.emit(connection, org_id, "key.revoked", {"id": key_id})
+
+
+def _cashier(
+    settings: Settings, database: Database, ledger: Ledger, clock: Clock, telemetry: Metrics, identity: Identity
+) -> Cashier | None:
+    if settings.billing == "unlimited" or not (settings.stripe_secret_key and settings.stripe_webhook_secret):
+        return None
+    stripe = Stripe(settings.stripe_secret_key, settings.stripe_webhook_secret, settings.stripe_api_base)
+    payments = Payments(database, ledger, stripe, clock, on_message=partial(telemetry.heard, "stripe"))
+
+    async def tell_owners(switched_off: Disabled) -> None:
+        await notices.tell_owners(
+            database,
+            identity.postman,
+            switched_off.org_id,
+            lambda to: notices.recharge_off_letter(to, identity.accounts.rules.base_url, switched_off.reason),
+        )
+
+    return Cashier(payments, Recharger(database, ledger, stripe, clock), tell_owners)
 
 
 def _pool(settings: Settings, blobs: BlobStore) -> WorkerPool:

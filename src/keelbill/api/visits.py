@@ -29,6 +29,7 @@ class Visit:
         job_id: The job that it made, if any.
         wait_ms: Spent in the queue and on a worker, for the gateway's own overhead.
         is_generation: Whether it waited for a picture.
+        is_vouched: Whether a payment provider's signature vouches for it; then it does not count as a stranger's.
         closers: Called after the answer, for instance to close temporary files.
     """
 
@@ -42,6 +43,7 @@ class Visit:
     job_id: str = ""
     wait_ms: float = 0.0
     is_generation: bool = False
+    is_vouched: bool = False
     closers: list[Callable[[], None]] = field(default_factory=list)
 
 

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 import click
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import Connection
 
 from keelbill.cli._database import find_org, opened
+from keelbill.cli._identity import COMMAND_LINE
 from keelbill.core.types import credits_of, micro
+from keelbill.identity.audit import AuditLog
 
 _org_option = click.option("--org", default="", help="Id of the account, or its owner's e-mail address.")
 
@@ -46,7 +49,14 @@ def grant(amount: str, org: str, note: str) -> None:
     with opened() as (database, ledger):
         org_id = database.read_now(lambda c: find_org(c, org))
         wanted = micro(amount)
-        database.write_now(lambda c: ledger.adjust(c, org_id, wanted, f"cli:{getpass.getuser()}"[:64], note))
+        who = f"cli:{getpass.getuser()}"[:64]
+
+        def adjust(connection: Connection) -> None:
+            ledger.adjust(connection, org_id, wanted, who, note)
+            after = {"micro_credits": wanted, "note": note, "by": who}
+            AuditLog(ledger.clock).add(connection, COMMAND_LINE, "credits.adjust", org_id, org_id=org_id, after=after)
+
+        database.write_now(adjust)
         balance = database.read_now(lambda c: ledger.balance(c, org_id))
     click.echo(f"available {credits_of(balance.available):f}")
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "accounts": "Create, list and promote accounts; set a new password.",
     "keys": "Create, list, rotate and revoke API keys.",
     "credits": "Show and give credits.",
+    "payments": "List purchases of credits and give money back.",
     "vouchers": "Make and list codes that are worth credits.",
     "ledger": "Prove the books, print prices, release what expired.",
     "migrate": "Bring the database up to date.",

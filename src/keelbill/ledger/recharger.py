@@ -10,11 +10,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from keelbill.core.clock import Clock
 from keelbill.core.errors import InvalidInput
+from keelbill.core.ids import new_id
 from keelbill.core.types import MICRO_PER_CREDIT, Micro, credits_of
 from keelbill.db.base import Database
 from keelbill.ledger import recharges
-from keelbill.ledger.errors import ProviderFailed, ProviderUnreachable
-from keelbill.ledger.models import Category, Kind, System, auto_recharge, recharge, wallet
+from keelbill.ledger.errors import ProviderFailed, ProviderUnreachable, TopUpsFrozen
+from keelbill.ledger.models import Category, Kind, System, auto_recharge, payment, recharge, wallet
 from keelbill.ledger.movements import Movement
 from keelbill.ledger.payments import CURRENCY, STEP_CREDITS
 from keelbill.ledger.providers import Order, Provider
@@ -77,7 +78,10 @@ class Recharger:
 
         Raises:
             InvalidInput: The amount is not a multiple of 1000 credits, or above the cap.
+            TopUpsFrozen: It should happen, and a payment of the organisation is disputed.
         """
+        if enabled and recharges.is_frozen(connection, org_id):
+            raise TopUpsFrozen("credits: buying is blocked, because a payment was disputed.", hint="Write to support.")
         step = STEP_CREDITS * MICRO_PER_CREDIT
         if amount <= 0 or amount % step:
             raise InvalidInput("amount", f"{credits_of(amount):f}", "a multiple of 1000 credits")
@@ -110,16 +114,16 @@ class Recharger:
         try:
             if not row.customer_ref:
                 raise ProviderFailed("no card is on file")
-            await asyncio.to_thread(self._provider.charge_again, row.customer_ref, order)
+            charge_ref = await asyncio.to_thread(self._provider.charge_again, row.customer_ref, order)
         except ProviderUnreachable:
             return None  # it stays open, and its key keeps the next try from charging twice
         except ProviderFailed as error:
             reason = error.message
             return await self._database.write(lambda c: self._failed(c, row, reason))
-        await self._database.write(lambda c: self._succeeded(c, row))
+        await self._database.write(lambda c: self._succeeded(c, row, order, charge_ref))
         return None
 
-    def _succeeded(self, connection: Connection, row: Any) -> None:
+    def _succeeded(self, connection: Connection, row: Any, order: Order, charge_ref: str) -> None:
         now = self._clock.now_ms()
         movement = Movement(
             Kind.TOPUP, System.PAYMENTS, row.micro_credits, Category.PAID, reference=row.id, note="automatic purchase"
@@ -127,6 +131,20 @@ class Recharger:
         if not self._ledger.credit(connection, row.org_id, movement):
             return
         self._close(connection, row.id, "done", "")
+        connection.execute(
+            insert(payment).values(
+                id=new_id(),
+                provider=self._provider.name,
+                provider_ref=row.id,
+                charge_ref=charge_ref,
+                org_id=row.org_id,
+                money_minor=order.money_minor,
+                currency=order.currency,
+                micro_credits=row.micro_credits,
+                status="paid",
+                created_ms=now,
+            )
+        )
         rule = connection.execute(select(auto_recharge).where(auto_recharge.c.org_id == row.org_id)).one()
         spent = recharges.spent_in(rule, now) + row.micro_credits
         connection.execute(

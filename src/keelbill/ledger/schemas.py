@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from keelbill.core.types import Micro
 
+_NOTHING = Micro(0)
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -87,3 +89,53 @@ class Lot:
     category: str
     remaining: Micro
     expires_ms: int | None
+
+
+@dataclass(frozen=True)
+class RechargeRule:
+    """When and how much an organisation buys by itself; amounts in micro-credits.
+
+    Attributes:
+        is_enabled: Whether it happens.
+        threshold: Buy when less than this is available.
+        amount: How much at a time.
+        monthly_cap: Never more than this in a month (UTC).
+        failures: Purchases in a row that came to nothing; the third switches it off.
+        has_card: Whether a card is on file, from an earlier purchase.
+    """
+
+    is_enabled: bool = False
+    threshold: Micro = _NOTHING
+    amount: Micro = _NOTHING
+    monthly_cap: Micro = _NOTHING
+    failures: int = 0
+    has_card: bool = False
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A purchase of credits.
+
+    Attributes:
+        id: 32 hex digits; later ones are larger.
+        org_id: Who bought.
+        provider: Who collected the money.
+        credits: What was bought, in micro-credits.
+        money_minor: What it cost, in cents.
+        currency: Three lower-case letters.
+        status: ``created``, ``paid``, ``failed``, ``expired``, ``refunded`` or ``disputed``.
+        taken_back: Credits that left again because money went back, in micro-credits.
+        is_automatic: Whether it was bought by a rule and not by a person.
+        created_ms: Milliseconds since 1970.
+    """
+
+    id: str
+    org_id: str
+    provider: str
+    credits: Micro
+    money_minor: int
+    currency: str
+    status: str
+    taken_back: Micro
+    is_automatic: bool
+    created_ms: int
