@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     )
     scripted_engine: bool = Field(default=False, description="Paint flat test pictures without a model.")
 
+    image_service: str = Field(
+        default="", description="Address of the image service that API nodes of graphs call; else this server paints."
+    )
+    image_service_key: str = Field(
+        default="", description="Key for that service, for accounts that have stored none.", repr=False
+    )
+
     billing: Literal["credits", "unlimited"] = Field(
         default="credits", description="Whether credits run out, or are recorded only."
     )

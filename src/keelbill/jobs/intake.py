@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -49,6 +49,7 @@ class Order:
         price_version: Of the price list that the amounts are from.
         idempotency: The client's name for the request.
         beside: What else is written with the jobs.
+        secrets: For each job what its worker is told and nobody writes down.
     """
 
     principal: Principal
@@ -56,6 +57,7 @@ class Order:
     price_version: str
     idempotency: Idempotency | None
     beside: Beside | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Intake:
@@ -91,7 +93,7 @@ class Intake:
             self._job(principal, asked, amount, cost_ms, is_keyed=idempotency is not None)
             for asked, amount, cost_ms in zip(requests, amounts, costs_ms, strict=True)
         )
-        return Order(principal, jobs, version, idempotency)
+        return Order(principal, jobs, version, idempotency, secrets=tuple(asked.secret for asked in requests))
 
     def bound(self, connection: Connection, org_id: str, idempotency: Idempotency) -> Ticket | None:
         """Return the jobs of an earlier request with this key, unless the key is free (again).

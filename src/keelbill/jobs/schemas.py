@@ -26,6 +26,7 @@ class ImageRequest:
         deadline_s: Seconds after which nobody wants the picture any more.
         is_async: Whether the client polls for the result.
         client: What the client says about itself (``stability-client-id`` and the like).
+        secret: Key for another image service, which only the worker sees.
     """
 
     service: str
@@ -38,6 +39,7 @@ class ImageRequest:
     deadline_s: float = 120.0
     is_async: bool = False
     client: dict[str, str] = field(default_factory=dict)
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

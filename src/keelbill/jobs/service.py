@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from keelbill.core.errors import AppError, InvalidRequest, NotFound, Unavailable
 from keelbill.core.principal import Principal
 from keelbill.core.types import Micro
@@ -136,8 +138,8 @@ class Jobs:
         if ticket.replayed:
             self._gateway.withdraw(order.principal.org_id, len(order.jobs))
             return ticket
-        for job in order.jobs:
-            await self._gateway.submit(job.spec(), sync=not job.is_async)
+        for job, secret in zip(order.jobs, order.secrets, strict=True):
+            await self._gateway.submit(msgspec.structs.replace(job.spec(), secret=secret), sync=not job.is_async)
         return ticket
 
     def _abandon_late(self, handing_over: asyncio.Task[Ticket]) -> None:

@@ -375,6 +375,7 @@ def cluster_pool(settings: Settings, address: str) -> ClusterPool:
         device=settings.device,
         dtype=settings.dtype,
         moderate=settings.moderation == "on",
+        service=settings.image_service,
     )
     return ClusterPool(template, blobs.read, address, build=rehearsal.build if settings.scripted_engine else None)
 

@@ -228,6 +228,7 @@ def local_pool(settings: Settings) -> LocalPool:
             dtype=settings.dtype,
             threads=threads,
             moderate=settings.moderation == "on",
+            service=settings.image_service,
         )
         for index, device in enumerate(devices)
     )

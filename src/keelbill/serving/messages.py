@@ -115,6 +115,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
         priority: Higher goes first within one account.
         deadline_s: Seconds from submission after which nobody wants the picture any more.
         cost_ms: Estimated milliseconds on a worker.
+        secret: Key for the image service that a graph's nodes call; it is nowhere else, so a job that is taken up
+            again after a crash comes without.
     """
 
     job_id: str
@@ -126,6 +128,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     deadline_s: float = 120.0
     cost_ms: float = 1000.0
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"JobSpec({self.job_id!r}, epoch={self.epoch}, attempt={self.attempt})"
 
 
 class Queued(msgspec.Struct, frozen=True, tag="queued"):
@@ -307,6 +313,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
         jobs: Most jobs at a time.
         moderate: Whether the image classifier looks at finished pictures.
         beat_s: Seconds between signs of life.
+        service: Address of the image service that nodes of graphs call; "" means this worker.
     """
 
     name: str
@@ -319,6 +326,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
     jobs: int = 4
     moderate: bool = False
     beat_s: float = 2.0
+    service: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

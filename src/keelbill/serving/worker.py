@@ -38,6 +38,7 @@ from keelbill.imaging.resize import stretch
 from keelbill.serving.bench import Bench
 from keelbill.serving.finish import Finisher, image_classifier
 from keelbill.serving.graph_run import GraphRun
+from keelbill.serving.image_service import ImageService
 from keelbill.serving.messages import (
     Beat,
     Cancel,
@@ -237,7 +238,10 @@ class Worker:
 
     def _begin_graph(self, job: JobSpec, task: GraphTask) -> None:
         above = job.task.filter_above
-        bench = Bench(self._counter, self._finisher, self._shelves, self._read, task.files, filter_above=above)
+        remote = ImageService(self.setup.service, job.secret) if self.setup.service else None
+        bench = Bench(
+            self._counter, self._finisher, self._shelves, self._read, task.files, filter_above=above, remote=remote
+        )
         self._graphs[job.job_id] = run = GraphRun(
             job, task, bench, self._caches, lambda event: self._say(job, event),
             lambda end: self.inbox.put(_GraphDone(job, end)),
