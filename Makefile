@@ -15,7 +15,8 @@ picture: $(VENV)/server.stamp ## one picture: make picture PROMPT="a red car"
 	$(BIN)/keelbill generate "$(PROMPT)"
 
 test: $(VENV)/dev.stamp ## the whole test suite
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/e2e --cov --cov-report=
+	$(BIN)/python -m pytest tests/e2e --cov --cov-append --cov-report=term:skip-covered
 
 check: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .

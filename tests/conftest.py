@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one test process per core: two with two threads each starve one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["support.databases", "support.ledgers", "support.server"]
 
