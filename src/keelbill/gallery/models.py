@@ -51,11 +51,17 @@ picture = Table(
     Column("favourite", Boolean, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger, nullable=False),  # 0: it is there
+    Column("key_id", String(32), nullable=False),  # "" for a session
 )
 Index("ix_picture_org_id_number", picture.c.org_id, picture.c.number)
 _deleted = picture.c.deleted_ms > 0
 Index("ix_picture_deleted", picture.c.deleted_ms, sqlite_where=_deleted, postgresql_where=_deleted)
 Index("ix_picture_created_ms", picture.c.created_ms)
+# What facets count, so that counting does not read recipes.
+Index(
+    "ix_picture_facets",
+    *(picture.c[name] for name in ("org_id", "deleted_ms", "model", "width", "height", "kind", "key_id")),
+)
 _shown = picture.c.thumb_ref != ""
 Index("ix_picture_thumb_ref", picture.c.thumb_ref, sqlite_where=_shown, postgresql_where=_shown)
 

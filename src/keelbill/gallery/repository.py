@@ -76,6 +76,17 @@ def keep_thumb(connection: Connection, org_id: str, picture_id: str, ref: str) -
     return _update(connection, org_id, picture_id, thumb_ref=ref)
 
 
+def mark_all(connection: Connection, picture_ids: Collection[str], favourite: bool) -> None:
+    """Mark pictures that were found to be the caller's as favourites or not."""
+    connection.execute(update(picture).where(picture.c.id.in_(picture_ids)).values(favourite=favourite))
+
+
+def find_all(connection: Connection, org_id: str, picture_ids: Collection[str]) -> list[Picture]:
+    """Return pictures of an organisation, newest first."""
+    mine = picture.c.id.in_(picture_ids) & (picture.c.org_id == org_id) & (picture.c.deleted_ms == 0)
+    return [_picture(row) for row in connection.execute(select(picture).where(mine).order_by(picture.c.number.desc()))]
+
+
 def hide(connection: Connection, org_id: str, picture_id: str, now_ms: int) -> str | None:
     """Take a picture out of the history, with all its words; return its job, or nothing if it does not exist."""
     job_id = connection.execute(
@@ -127,6 +138,15 @@ def tags_of(connection: Connection, picture_id: str) -> tuple[str, ...]:
     """Return the tags of a picture in alphabetical order."""
     query = select(picture_tag.c.tag).where(picture_tag.c.picture_id == picture_id).order_by(picture_tag.c.tag)
     return tuple(connection.execute(query).scalars())
+
+
+def tags_of_all(connection: Connection, picture_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the tags of some pictures, each in alphabetical order."""
+    query = select(picture_tag.c.picture_id, picture_tag.c.tag).where(picture_tag.c.picture_id.in_(picture_ids))
+    found: dict[str, list[str]] = {picture_id: [] for picture_id in picture_ids}
+    for picture_id, tag in connection.execute(query):
+        found[picture_id].append(tag)
+    return {picture_id: tuple(sorted(tags)) for picture_id, tags in found.items()}
 
 
 def set_tags(connection: Connection, picture_id: str, tags: Iterable[str]) -> None:
@@ -231,6 +251,14 @@ def _conditions(connection: Connection, wanted: Filter) -> Iterable[ColumnElemen
         yield columns.favourite == wanted.favourite
     if wanted.user_id:
         yield columns.user_id == wanted.user_id
+    if wanted.size:
+        yield (columns.width == wanted.size[0]) & (columns.height == wanted.size[1])
+    if wanted.key_id:
+        yield columns.key_id == wanted.key_id
+    if wanted.source == "graph":
+        yield columns.kind == "graph"
+    elif wanted.source:
+        yield (columns.kind != "graph") & ((columns.key_id == "") == (wanted.source == "studio"))
     if wanted.from_ms is not None:
         yield columns.created_ms >= wanted.from_ms
     if wanted.until_ms is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from keelbill.core.types import Micro
 
 PAGE: Final = 50
 MAX_PAGE: Final = 200
+
+Source = Literal["studio", "api", "graph"]
+"""Asked for with a session, with a key, or by a graph of nodes whoever ran it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class NewPicture:
         recipe: JSON of everything that was asked for.
         filtered: Whether it was blurred.
         price: Micro-credits that were taken.
+        key_id: The API key with which it was asked for, "" for a session.
     """
 
     id: str
@@ -56,6 +60,7 @@ class NewPicture:
     recipe: str
     filtered: bool
     price: Micro
+    key_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,9 @@ class Filter:
         from_ms: Made at or after, milliseconds since 1970.
         until_ms: Made before.
         user_id: Who made it.
+        size: Width and height in pixels.
+        key_id: The API key with which it was asked for.
+        source: From where it was asked for.
     """
 
     text: str = ""
@@ -119,6 +127,9 @@ class Filter:
     from_ms: int | None = None
     until_ms: int | None = None
     user_id: str = ""
+    size: tuple[int, int] | None = None
+    key_id: str = ""
+    source: Source | Literal[""] = ""
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,18 @@ from keelbill.core.clock import Clock
 from keelbill.core.errors import Conflict, InvalidRequest
 from keelbill.core.ids import new_id
 from keelbill.db.base import Database
-from keelbill.gallery import repository
+from keelbill.gallery import facets, repository
 from keelbill.gallery.errors import NoSuchAlbum, NoSuchPicture
 from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, NewPicture, Page, Picture
+from keelbill.gallery.selections import Selections
+from keelbill.gallery.tags import checked_tags
 from keelbill.gallery.thumbnails import thumbnail
 from keelbill.gallery.uploads import Uploads
 from keelbill.storage.blobs import BlobStore
 
 DAY_MS: Final = 86_400_000
 BATCH: Final = 200
-MAX_TAGS: Final = 32
 MAX_ALBUMS: Final = 1000
-_TAG: Final = re.compile(r"[^\s,][^,\n\r\t]{0,62}[^\s,]|[^\s,]")
 
 Forget = Callable[[Connection, str], None]
 """Told in the same transaction which job's picture is deleted, so that the job forgets it too."""
@@ -44,6 +44,7 @@ class Gallery:
         needed_elsewhere: Asked before bytes are removed.
 
     Attributes:
+        selections: What is done to many pictures at once.
         uploads: Pictures that people bring along to start from.
     """
 
@@ -62,6 +63,7 @@ class Gallery:
         self._forget_job = forget_job
         self._needed_elsewhere = needed_elsewhere
         self._thumbnails = asyncio.Semaphore(2)
+        self.selections = Selections(database, blobs, hide=self._hide)
         self.uploads = Uploads(database, blobs, clock)
 
     def add(self, connection: Connection, new: NewPicture) -> None:
@@ -148,9 +150,7 @@ class Gallery:
             InvalidRequest: There are more than 32, or one is empty, longer than 64 characters or has a comma.
             NoSuchPicture: It does not exist or is somebody else's.
         """
-        wanted = sorted({" ".join(tag.split()) for tag in tags})
-        if len(wanted) > MAX_TAGS or not all(_TAG.fullmatch(tag) for tag in wanted):
-            raise InvalidRequest(f"tags: at most {MAX_TAGS} of 1 to 64 characters each, without commas")
+        wanted = checked_tags(tags)
 
         def replace(connection: Connection) -> None:
             _present(repository.find(connection, org_id, picture_id))
@@ -158,6 +158,10 @@ class Gallery:
 
         await self._database.write(replace)
         return tuple(wanted)
+
+    async def facets(self, org_id: str) -> facets.Facets:
+        """Return how many pictures of an organisation there are of each model, size, key and source."""
+        return await self._database.read(lambda connection: facets.count(connection, org_id))
 
     async def tags(self, org_id: str) -> list[tuple[str, int]]:
         """Return all tags of an organisation with the number of pictures that carry each."""

@@ -329,4 +329,5 @@ def _picture(job: Job, result: Succeeded, file: KeptFile, charged: Micro) -> New
         recipe=job.task,
         filtered=result.filtered,
         price=charged,
+        key_id=job.key_id,
     )

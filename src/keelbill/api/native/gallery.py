@@ -14,7 +14,9 @@ from keelbill.api.deps import CanGenerate, CanReadHistory, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, Body, JsonRoute, View
 from keelbill.api.native.job_bodies import credits_text
 from keelbill.api.visits import visit_of
-from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, Picture
+from keelbill.gallery.archive import ENDINGS
+from keelbill.gallery.facets import source_of
+from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, Picture, Source
 from keelbill.gallery.thumbnails import MEDIA_TYPE
 
 _FILE: Final[dict[int | str, dict[str, Any]]] = {
@@ -24,7 +26,6 @@ _SMALL: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "A WebP of at most 320 pixels each way.", "content": {MEDIA_TYPE: {}}}
 }
 _PRIVATE: Final = {"cache-control": "private, max-age=31536000, immutable", "x-content-type-options": "nosniff"}
-_ENDING: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 router = APIRouter(prefix="/api/gallery", tags=["Gallery"], route_class=JsonRoute, responses=ERRORS)
 
@@ -49,6 +50,8 @@ class PictureView(View):
     filtered: bool
     price: str = Field(description="Credits that were taken.", examples=["6.5"])
     favourite: bool
+    key_id: str = Field(description="The API key with which it was asked for; empty for the studio.")
+    source: Source
     tags: list[str] = Field(description="Only filled where one picture is asked for.")
     created_ms: int
 
@@ -56,7 +59,12 @@ class PictureView(View):
     def of(cls, picture: Picture) -> PictureView:
         """Return a picture as JSON."""
         shown = {name: getattr(picture, name) for name in cls.model_fields if hasattr(picture, name)}
-        changed = {"negative_prompt": picture.negative, "price": credits_text(picture.price), "tags": [*picture.tags]}
+        changed = {
+            "negative_prompt": picture.negative,
+            "price": credits_text(picture.price),
+            "source": source_of(picture.kind, picture.key_id),
+            "tags": [*picture.tags],
+        }
         return cls(**{**shown, **changed})
 
 
@@ -78,6 +86,23 @@ class RecipeView(View):
     """What was asked for, with everything that decides the pixels."""
 
     recipe: dict[str, Any]
+
+
+class Count(View):
+    """A value and how many pictures have it."""
+
+    value: str
+    pictures: int
+
+
+class FacetsView(View):
+    """How many pictures there are of each kind, the most frequent first."""
+
+    total: int
+    models: list[Count]
+    sizes: list[Count] = Field(description="Such as 1024x768.")
+    keys: list[Count] = Field(description="Ids of API keys.")
+    sources: list[Count]
 
 
 class TagView(View):
@@ -124,15 +149,28 @@ async def list_pictures(
     album: Annotated[str, Query(max_length=32)] = "",
     tag: Annotated[str, Query(max_length=64)] = "",
     member: Annotated[str, Query(max_length=32)] = "",
+    size: Annotated[str, Query(pattern="^([0-9]{1,5}x[0-9]{1,5})?$", description="Such as 1024x768.")] = "",
+    key: Annotated[str, Query(max_length=32, description="Id of an API key.")] = "",
+    source: Source | None = None,
     from_ms: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
     until_ms: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
     cursor: Annotated[str, Query(max_length=32)] = "",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
 ) -> PicturePage:
     """List or search the account's pictures, newest first."""
-    wanted = Filter(text, model, kind, favourite, album, tag, from_ms, until_ms, member)
+    wanted = Filter(
+        text, model, kind, favourite, album, tag, from_ms, until_ms, member, _pixels(size), key, source or ""
+    )
     page = await platform_of(request).gallery.page(caller.org_id, wanted, cursor, limit)
     return PicturePage(pictures=[PictureView.of(found) for found in page.pictures], next_cursor=page.next_cursor)
+
+
+@router.get("/facets", openapi_extra=WITH_CREDENTIAL)
+async def count_facets(request: Request, caller: CanReadHistory) -> FacetsView:
+    """Count the account's pictures by what the list can be filtered by."""
+    found = vars(await platform_of(request).gallery.facets(caller.org_id))
+    counted = {name: [Count(value=v, pictures=n) for v, n in found[name]] for name in found if name != "total"}
+    return FacetsView(total=found["total"], **counted)
 
 
 @router.get("/tags", openapi_extra=WITH_CREDENTIAL)
@@ -198,7 +236,7 @@ async def get_recipe(request: Request, caller: CanReadHistory, picture_id: str) 
 async def get_picture_file(request: Request, caller: CanReadHistory, picture_id: str) -> Response:
     """Return the picture's file, with its recipe inside."""
     picture, content = await platform_of(request).gallery.content(caller.org_id, picture_id)
-    name = f"{picture.id}.{_ENDING.get(picture.media_type, 'bin')}"
+    name = f"{picture.id}.{ENDINGS.get(picture.media_type, 'bin')}"
     headers = {**_PRIVATE, "content-disposition": f'inline; filename="{name}"'}
     return Response(content, headers=headers, media_type=picture.media_type)
 
@@ -227,3 +265,8 @@ async def change_picture(request: Request, caller: CanGenerate, picture_id: str,
 async def delete_picture(request: Request, caller: CanGenerate, picture_id: str) -> None:
     """Delete a picture and the words that asked for it."""
     await platform_of(request).gallery.delete(caller.org_id, picture_id)
+
+
+def _pixels(size: str) -> tuple[int, int] | None:
+    width, _, height = size.partition("x")
+    return (int(width), int(height)) if size else None

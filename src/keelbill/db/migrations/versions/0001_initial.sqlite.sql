@@ -33,9 +33,9 @@ CREATE TABLE one_time_token (
     CONSTRAINT pk_one_time_token PRIMARY KEY (digest)
 )
 --;
-CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
---;
 CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
+--;
+CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
 --;
 CREATE TABLE sign_in_attempt (
     who VARCHAR(64) NOT NULL,
@@ -239,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
---;
-CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
---;
 CREATE INDEX ix_job_org_id_id ON job (org_id, id)
 --;
+CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
+--;
 CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS 1 AND charged_micro = 0
+--;
+CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -289,13 +289,10 @@ CREATE TABLE picture (
     favourite BOOLEAN NOT NULL,
     created_ms BIGINT NOT NULL,
     deleted_ms BIGINT NOT NULL,
+    key_id VARCHAR(32) NOT NULL,
     CONSTRAINT pk_picture PRIMARY KEY (number),
     CONSTRAINT uq_picture_id UNIQUE (id)
 )
---;
-CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
---;
-CREATE INDEX ix_picture_job_id ON picture (job_id)
 --;
 CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
@@ -303,7 +300,13 @@ CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
 --;
+CREATE INDEX ix_picture_job_id ON picture (job_id)
+--;
+CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
+--;
 CREATE INDEX ix_picture_created_ms ON picture (created_ms)
+--;
+CREATE INDEX ix_picture_facets ON picture (org_id, deleted_ms, model, width, height, kind, key_id)
 --;
 CREATE VIRTUAL TABLE picture_text USING fts5(prompt, negative, content='picture', content_rowid='number', tokenize='unicode61 remove_diacritics 2')
 --;
@@ -334,11 +337,11 @@ CREATE TABLE upload (
     CONSTRAINT pk_upload PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
+CREATE INDEX ix_upload_created_ms ON upload (created_ms)
 --;
 CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
 --;
-CREATE INDEX ix_upload_created_ms ON upload (created_ms)
+CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
 --;
 CREATE TABLE usage_day (
     org_id VARCHAR(32) NOT NULL,
@@ -441,9 +444,9 @@ CREATE TABLE workspace_file (
 --;
 CREATE INDEX ix_workspace_file_blob_ref ON workspace_file (blob_ref)
 --;
-CREATE INDEX ix_workspace_file_job_id ON workspace_file (job_id)
---;
 CREATE INDEX ix_workspace_file_temp ON workspace_file (created_ms) WHERE area = 'temp'
+--;
+CREATE INDEX ix_workspace_file_job_id ON workspace_file (job_id)
 --;
 CREATE TABLE workspace_counter (
     org_id VARCHAR(32) NOT NULL,
@@ -486,9 +489,9 @@ CREATE TABLE graph_run (
     CONSTRAINT uq_graph_run_prompt_id UNIQUE (prompt_id)
 )
 --;
-CREATE INDEX ix_graph_run_account ON graph_run (org_id, user_id, job_id)
---;
 CREATE INDEX ix_graph_run_open ON graph_run (state) WHERE state = 'open'
+--;
+CREATE INDEX ix_graph_run_account ON graph_run (org_id, user_id, job_id)
 --;
 CREATE TABLE membership (
     org_id VARCHAR(32) NOT NULL,
@@ -549,9 +552,9 @@ CREATE TABLE api_key (
     CONSTRAINT uq_api_key_digest UNIQUE (digest)
 )
 --;
-CREATE INDEX ix_api_key_org_id ON api_key (org_id)
---;
 CREATE INDEX ix_api_key_user_id ON api_key (user_id)
+--;
+CREATE INDEX ix_api_key_org_id ON api_key (org_id)
 --;
 CREATE TABLE login_session (
     id VARCHAR(32) NOT NULL,
@@ -605,11 +608,11 @@ CREATE TABLE ledger_transfer (
 )
  WITHOUT ROWID
 --;
+CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
+--;
 CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
 --;
 CREATE INDEX ix_ledger_transfer_credit ON ledger_transfer (credit_wallet, id) WHERE credit_wallet >= 0
---;
-CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
 --;
 CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'transfers are never changed'); END
 --;
@@ -638,9 +641,9 @@ CREATE TABLE hold (
 )
  WITHOUT ROWID
 --;
-CREATE INDEX ix_hold_wallet ON hold (wallet_id, created_ms)
---;
 CREATE INDEX ix_hold_open ON hold (expires_ms) WHERE state = 'held'
+--;
+CREATE INDEX ix_hold_wallet ON hold (wallet_id, created_ms)
 --;
 CREATE TABLE voucher_use (
     code_hash VARCHAR(64) NOT NULL,
@@ -685,9 +688,9 @@ CREATE TABLE webhook_delivery (
     CONSTRAINT fk_webhook_delivery_webhook_id_webhook FOREIGN KEY(webhook_id) REFERENCES webhook (id) ON DELETE CASCADE
 )
 --;
-CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
---;
 CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
+--;
+CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
 --;
 CREATE TABLE hold_budget (
     hold_id VARCHAR(32) NOT NULL,
