@@ -132,3 +132,23 @@ def test_a_picture_does_not_depend_on_its_neighbours(guidance: Guidance) -> None
     for i in range(3):
         alone = guidance.combine({branch: velocity[i].clone() for branch, velocity in together.items()})
         assert torch.equal(whole[i], alone)
+
+
+class TestGraphGuidance:
+    def test_scale_below_one_mixes_both_prompts(self) -> None:
+        half = ClassifierFree(0.5, mixes=True)
+        assert half.branches(0.5, 0, 10) == (P, N)
+        assert half.combine({P: flat(4.0), N: flat(2.0)}).unique().tolist() == [3.0]
+        assert ClassifierFree(0.5).branches(0.5, 0, 10) == (P,)
+
+    def test_scale_of_one_needs_no_negative_prompt(self) -> None:
+        assert ClassifierFree(1.0, mixes=True).branches(0.5, 0, 10) == (P,)
+
+    def test_skip_layer_result_is_brought_back_to_the_positive_spread(self) -> None:
+        velocities = {P: noise(1, 4, 6, 6), S: noise(2, 4, 6, 6)}
+        got = SkipLayer(Unguided(), scale=3.0, interval=(0.0, 1.0), rescale=1.0).combine(velocities)
+        assert float(got.std()) == pytest.approx(float(velocities[P].std()), rel=1e-5)
+
+    def test_rescale_out_of_range(self) -> None:
+        with pytest.raises(InvalidInput, match="skip-layer rescale"):
+            SkipLayer(Unguided(), rescale=11.0)

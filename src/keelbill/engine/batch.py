@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from keelbill.core.errors import BadWeights, InvalidInput
-from keelbill.engine.conditioning import Conditioning
+from keelbill.engine.conditioning import Prompt, Share, blend, shares_of
 from keelbill.engine.guidance import Branch, Guidance
 from keelbill.engine.mmdit import LowRankUpdate, MMDiT, Modulation
 from keelbill.engine.samplers import Evaluation, Sampler, evaluation_sigmas
@@ -28,6 +28,29 @@ DEFAULT_TOKEN_BUDGET: Final = 32_768
 
 
 @dataclass(frozen=True)
+class Release:
+    """Lets go of a soft mask's places one after the other: the lighter a place, the sooner it is painted anew.
+
+    Args:
+        start: Noise level at which only places of 1 are painted.
+        end: Noise level at which all are.
+        strength: How much of this to use, from 0 (the plain mask) to 1.
+
+    References:
+        | Differential Diffusion: Giving Each Pixel Its Strength (Levin and Fried, 2023)
+    """
+
+    start: float
+    end: float = 0.0
+    strength: float = 1.0
+
+    def mask(self, mask: Tensor, sigma: float) -> Tensor:
+        """Return the mask at a noise level."""
+        threshold = (sigma - self.end) / (self.start - self.end)
+        return (mask >= threshold).to(mask.dtype) * self.strength + mask * (1 - self.strength)
+
+
+@dataclass(frozen=True)
 class Repaint:
     """Keep a picture outside a mask.
 
@@ -35,20 +58,26 @@ class Repaint:
         original: Clean latents with shape ``(C, h, w)``.
         noise: The noise that the run started from, same shape.
         mask: 1 where the picture is painted anew, 0 where it is kept, with shape ``(1, h, w)``.
+        release: How the mask changes during the run, if it does.
     """
 
     original: Tensor
     noise: Tensor
     mask: Tensor
+    release: Release | None = None
 
     def before(self, x: Tensor, sigma: float) -> Tensor:
         """Put the original, noised to `sigma`, outside the mask."""
-        kept = sigma * self.noise + (1 - sigma) * self.original
-        return x * self.mask + kept * (1 - self.mask)
+        kept, mask = sigma * self.noise + (1 - sigma) * self.original, self._mask(sigma)
+        return x * mask + kept * (1 - mask)
 
-    def after(self, denoised: Tensor) -> Tensor:
-        """Put the clean original outside the mask of a denoised estimate."""
-        return denoised * self.mask + self.original * (1 - self.mask)
+    def after(self, denoised: Tensor, sigma: float = 0.0) -> Tensor:
+        """Put the clean original outside the mask of an estimate that was made at `sigma`."""
+        mask = self._mask(sigma)
+        return denoised * mask + self.original * (1 - mask)
+
+    def _mask(self, sigma: float) -> Tensor:
+        return self.mask if self.release is None else self.release.mask(self.mask, sigma)
 
 
 @dataclass(frozen=True)
@@ -60,7 +89,8 @@ class Sampling:
         sigmas: Noise levels, strictly decreasing, usually ending with 0.
         sampler: How to step along them.
         guidance: Which branches are evaluated and how they are combined.
-        conditionings: The encoded prompt of each branch; the skip-layer branch uses the positive one.
+        conditionings: The encoded prompt of each branch, or several that share the picture; branches that have none of
+            their own use the positive one.
         noise: Draws the next Gaussian of the start's shape from this picture's own generator.
         repaint: What to keep, if not everything is painted.
         update: Low-rank changes of the transformer (LoRA).
@@ -70,7 +100,7 @@ class Sampling:
     sigmas: Sequence[float]
     sampler: Sampler
     guidance: Guidance
-    conditionings: Mapping[Branch, Conditioning]
+    conditionings: Mapping[Branch, Prompt]
     noise: Callable[[], Tensor]
     repaint: Repaint | None = None
     update: LowRankUpdate | None = None
@@ -80,9 +110,25 @@ class Sampling:
         """Number of steps of the schedule."""
         return len(self.sigmas) - 1
 
-    def conditioning(self, branch: Branch) -> Conditioning:
-        """Return the encoded prompt of a branch."""
-        return self.conditionings[Branch.POSITIVE if branch is Branch.SKIP else branch]
+    def on(self, device: torch.device) -> Sampling:
+        """Return the same with start, noise and what is kept on a device."""
+        if device.type == "cpu":
+            return self
+        draw, kept = self.noise, self.repaint
+        if kept is not None:
+            kept = replace(
+                kept, original=kept.original.to(device), noise=kept.noise.to(device), mask=kept.mask.to(device)
+            )
+        return replace(self, x=self.x.to(device), noise=lambda: draw().to(device), repaint=kept)
+
+    def shares(self, branch: Branch, sigma: float) -> list[tuple[int, Share]]:
+        """Return what a branch follows at a noise level, with places in its list of shares."""
+        shares = shares_of(self.conditionings[_source(branch)])
+        return [(place, share) for place, share in enumerate(shares) if share.acts(sigma)]
+
+
+def _source(branch: Branch) -> Branch:
+    return branch if branch is Branch.NEGATIVE else Branch.POSITIVE
 
 
 @dataclass(frozen=True)
@@ -129,14 +175,18 @@ class _Tables:
     def __init__(self, transformer: MMDiT, sampling: Sampling) -> None:
         self._transformer = transformer
         self._update = sampling.update
-        self._pooled = {branch: c.pooled for branch, c in sampling.conditionings.items()}
+        self._pooled = {
+            (branch, place): share.conditioning.pooled
+            for branch, prompt in sampling.conditionings.items()
+            for place, share in enumerate(shares_of(prompt))
+        }
         self._ahead = deque(OrderedDict.fromkeys(evaluation_sigmas(sampling.sampler, sampling.sigmas)))
-        self._known: dict[float, dict[Branch, Modulation]] = {}
+        self._known: dict[float, dict[tuple[Branch, int], Modulation]] = {}
 
-    def row(self, sigma: float, branch: Branch) -> Modulation:
+    def row(self, sigma: float, branch: Branch, place: int) -> Modulation:
         if sigma not in self._known:
             self._compute(sigma)
-        return self._known[sigma][Branch.POSITIVE if branch is Branch.SKIP else branch]
+        return self._known[sigma][_source(branch), place]
 
     def _compute(self, sigma: float) -> None:
         group = [sigma]
@@ -146,10 +196,10 @@ class _Tables:
                 group.append(upcoming)
         sigmas = torch.tensor(group, dtype=torch.float32)
         tables = {
-            branch: self._transformer.modulation(sigmas, pooled.expand(len(group), -1), self._update)
-            for branch, pooled in self._pooled.items()
+            key: self._transformer.modulation(sigmas, pooled.expand(len(group), -1), self._update)
+            for key, pooled in self._pooled.items()
         }
-        self._known = {s: {b: table.row(i) for b, table in tables.items()} for i, s in enumerate(group)}
+        self._known = {s: {key: table.row(i) for key, table in tables.items()} for i, s in enumerate(group)}
 
 
 @dataclass
@@ -160,7 +210,7 @@ class _Running:
     evaluations: Generator[Evaluation, Tensor, Tensor]
     wanted: Evaluation
     x: Tensor = field(init=False)
-    branches: tuple[Branch, ...] = field(init=False)
+    branches: dict[Branch, list[tuple[int, Share]]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.want(self.wanted)
@@ -170,20 +220,45 @@ class _Running:
         s = self.sampling
         self.wanted = evaluation
         self.x = s.repaint.before(evaluation.x, evaluation.sigma) if s.repaint else evaluation.x
-        self.branches = s.guidance.branches(evaluation.sigma, evaluation.step, s.steps)
+        self.branches = _branches(s, evaluation)
 
     @property
     def tokens(self) -> int:
         """Tokens of the next evaluation, all branches."""
         _, height, width = self.x.shape
-        text = sum(self.sampling.conditioning(b).context.shape[0] for b in self.branches)
-        return len(self.branches) * (height // 2) * (width // 2) + text
+        total = 0
+        for shares in self.branches.values():
+            for _, share in shares:
+                rows, columns = share.places(height, width)
+                total += -(-rows // 2) * -(-columns // 2) + share.conditioning.context.shape[0]
+        return total
 
-    def estimate(self, velocities: Mapping[Branch, Tensor]) -> Tensor:
+    def estimate(self, velocities: Mapping[Branch, Sequence[Tensor]]) -> Tensor:
         """Combine the branches' velocities into the denoised estimate."""
-        s = self.sampling
-        denoised = self.x - self.wanted.sigma * s.guidance.combine(velocities)
-        return s.repaint.after(denoised) if s.repaint else denoised
+        return _estimate(self.sampling, self.wanted, self.x, self.branches, velocities)
+
+
+def _branches(sampling: Sampling, wanted: Evaluation) -> dict[Branch, list[tuple[int, Share]]]:
+    """Return what to evaluate; a branch other than the positive one that follows nothing is left out."""
+    names = sampling.guidance.branches(wanted.sigma, wanted.step, sampling.steps)
+    found = {branch: sampling.shares(branch, wanted.sigma) for branch in names}
+    return {branch: shares for branch, shares in found.items() if shares or branch is Branch.POSITIVE}
+
+
+def _estimate(
+    sampling: Sampling,
+    wanted: Evaluation,
+    x: Tensor,
+    branches: Mapping[Branch, Sequence[tuple[int, Share]]],
+    velocities: Mapping[Branch, Sequence[Tensor]],
+) -> Tensor:
+    """Return the denoised estimate behind `x`, given what every share of every branch predicts."""
+    blended = {
+        branch: blend(x, wanted.sigma, [share for _, share in shares], velocities[branch])
+        for branch, shares in branches.items()
+    }
+    denoised = x - wanted.sigma * sampling.guidance.combine(blended)
+    return sampling.repaint.after(denoised, wanted.sigma) if sampling.repaint else denoised
 
 
 class Batch:
@@ -215,7 +290,8 @@ class Batch:
         """
         if sampling.steps < 1:
             raise InvalidInput("sigmas", list(sampling.sigmas), "at least two noise levels")
-        x = sampling.x.to(self.transformer.device, torch.float32)
+        sampling = sampling.on(self.transformer.device)
+        x = sampling.x.to(torch.float32)
         evaluations = sampling.sampler.run(x, sampling.sigmas, sampling.noise)
         ticket = self._next_ticket
         self._next_ticket += 1
@@ -263,26 +339,32 @@ class Batch:
             tokens += running.tokens
         return chosen
 
-    def _evaluate(self, chosen: Sequence[_Running]) -> dict[int, dict[Branch, Tensor]]:
-        groups: dict[frozenset[int], list[tuple[_Running, Branch]]] = {}
+    def _evaluate(self, chosen: Sequence[_Running]) -> dict[int, dict[Branch, list[Tensor]]]:
+        groups: dict[frozenset[int], list[tuple[_Running, Branch, int, Share]]] = {}
         for running in chosen:
-            for branch in running.branches:
+            for branch, shares in running.branches.items():
                 skip = running.sampling.guidance.skip_layers if branch is Branch.SKIP else frozenset[int]()
-                groups.setdefault(skip, []).append((running, branch))
-        velocities: dict[int, dict[Branch, Tensor]] = {running.ticket: {} for running in chosen}
+                groups.setdefault(skip, []).extend((running, branch, place, share) for place, share in shares)
+        velocities: dict[int, dict[Branch, list[Tensor]]] = {
+            running.ticket: {branch: [] for branch in running.branches} for running in chosen
+        }
         for skip, rows in groups.items():
+            if not rows:
+                continue
             out = self.transformer.forward_packed(
-                [running.x for running, _ in rows],
-                [running.sampling.conditioning(branch).context for running, branch in rows],
-                Modulation.join([running.tables.row(running.wanted.sigma, branch) for running, branch in rows]),
+                [share.cut(running.x) for running, _, _, share in rows],
+                [share.conditioning.context for _, _, _, share in rows],
+                Modulation.join(
+                    [running.tables.row(running.wanted.sigma, branch, place) for running, branch, place, _ in rows]
+                ),
                 skip=skip,
-                updates=[running.sampling.update for running, _ in rows],
+                updates=[running.sampling.update for running, _, _, _ in rows],
             )
-            for (running, branch), velocity in zip(rows, out, strict=True):
-                velocities[running.ticket][branch] = velocity
+            for (running, branch, _, _), velocity in zip(rows, out, strict=True):
+                velocities[running.ticket][branch].append(velocity)
         return velocities
 
-    def _advance(self, running: _Running, velocities: Mapping[Branch, Tensor]) -> list[Event]:
+    def _advance(self, running: _Running, velocities: Mapping[Branch, Sequence[Tensor]]) -> list[Event]:
         denoised = running.estimate(velocities)
         done = running.wanted
         steps = running.sampling.steps
@@ -310,22 +392,24 @@ def sample_alone(transformer: MMDiT, sampling: Sampling) -> Tensor:
     Returns:
         Latents with shape ``(C, h, w)``.
     """
+    sampling = sampling.on(transformer.device)
     guidance, repaint = sampling.guidance, sampling.repaint
-    x = sampling.x.to(transformer.device, torch.float32)
+    x = sampling.x.to(torch.float32)
     evaluations = sampling.sampler.run(x, sampling.sigmas, sampling.noise)
     wanted = next(evaluations)
     while True:
         x = repaint.before(wanted.x, wanted.sigma) if repaint else wanted.x
-        velocities = {}
-        for branch in guidance.branches(wanted.sigma, wanted.step, sampling.steps):
-            prompt = sampling.conditioning(branch)
-            modulation = transformer.modulation(torch.tensor([wanted.sigma]), prompt.pooled[None], sampling.update)
+        branches = _branches(sampling, wanted)
+        velocities: dict[Branch, list[Tensor]] = {branch: [] for branch in branches}
+        for branch, shares in branches.items():
             skip = guidance.skip_layers if branch is Branch.SKIP else frozenset[int]()
-            velocities[branch] = transformer.forward_packed(
-                [x], [prompt.context], modulation, skip=skip, updates=[sampling.update]
-            )[0]
-        denoised = x - wanted.sigma * guidance.combine(velocities)
-        denoised = repaint.after(denoised) if repaint else denoised
+            for _, share in shares:
+                prompt = share.conditioning
+                modulation = transformer.modulation(torch.tensor([wanted.sigma]), prompt.pooled[None], sampling.update)
+                velocities[branch] += transformer.forward_packed(
+                    [share.cut(x)], [prompt.context], modulation, skip=skip, updates=[sampling.update]
+                )
+        denoised = _estimate(sampling, wanted, x, branches, velocities)
         try:
             wanted = evaluations.send(denoised)
         except StopIteration as end:

@@ -76,6 +76,7 @@ class ClassifierFree:
     Args:
         scale: 0 to 100; up to 1 there is no negative branch and no guidance.
         interval: Lowest and highest noise level, in [0, 1], at which to guide; elsewhere the prompt alone is followed.
+        mixes: Whether a scale below 1 mixes both prompts, down to the negative one alone at 0.
 
     Raises:
         InvalidInput: A number is out of range.
@@ -87,6 +88,7 @@ class ClassifierFree:
 
     scale: float
     interval: tuple[float, float] = (0.0, 1.0)
+    mixes: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.scale <= 100.0:
@@ -102,7 +104,8 @@ class ClassifierFree:
     def branches(self, sigma: float, step: int, steps: int) -> tuple[Branch, ...]:
         """Return the positive branch, and the negative one where it counts."""
         low, high = self.interval
-        if self.scale > 1.0 and low <= sigma <= high:
+        counts = self.scale > 1.0 or (self.mixes and self.scale != 1.0)
+        if counts and low <= sigma <= high:
             return Branch.POSITIVE, Branch.NEGATIVE
         return (Branch.POSITIVE,)
 
@@ -123,6 +126,7 @@ class SkipLayer:
         start: It acts at step i of N while ``start * N < i < end * N``, both bounds left out.
         end: See `start`.
         interval: If given, it acts from the lowest to the highest of these noise levels instead, bounds included.
+        rescale: How far the result's spread is brought back to the positive branch's, 0 to 10; 0 leaves it as it is.
 
     Raises:
         InvalidInput: A number is out of range.
@@ -134,6 +138,7 @@ class SkipLayer:
     start: float = 0.01
     end: float = 0.20
     interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.scale <= 100.0:
@@ -143,6 +148,8 @@ class SkipLayer:
                 raise InvalidInput(name, bound, "from 0 to 1")
         if self.interval and not 0.0 <= self.interval[0] <= self.interval[1] <= 1.0:
             raise InvalidInput("skip-layer interval", self.interval, "two numbers from 0 to 1, the lower first")
+        if not 0.0 <= self.rescale <= 10.0:
+            raise InvalidInput("skip-layer rescale", self.rescale, "from 0 to 10")
 
     @property
     def skip_layers(self) -> frozenset[int]:
@@ -158,7 +165,11 @@ class SkipLayer:
         """Return the inner guidance's velocity moved away from the skip branch, if there is one."""
         velocity = self.inner.combine(velocities)
         skipped = velocities.get(Branch.SKIP)
-        return velocity if skipped is None else velocity + (velocities[Branch.POSITIVE] - skipped) * self.scale
+        if skipped is None:
+            return velocity
+        positive = velocities[Branch.POSITIVE]
+        velocity = velocity + (positive - skipped) * self.scale
+        return _rescaled(velocity, positive, self.rescale) if self.rescale else velocity
 
     def _acts(self, sigma: float, step: int, steps: int) -> bool:
         if not self.layers or self.scale == 0.0:
@@ -204,8 +215,12 @@ class Rescaled:
         velocity, positive = self.inner.combine(velocities), velocities[Branch.POSITIVE]
         if velocity is positive:
             return positive
-        ratio = _spread(positive) / _spread(velocity)
-        return velocity * (ratio * self.multiplier + (1.0 - self.multiplier))
+        return _rescaled(velocity, positive, self.multiplier)
+
+
+def _rescaled(velocity: Tensor, positive: Tensor, multiplier: float) -> Tensor:
+    ratio = _spread(positive) / _spread(velocity)
+    return velocity * (ratio * multiplier + (1.0 - multiplier))
 
 
 def _spread(velocity: Tensor) -> Tensor:

@@ -295,7 +295,7 @@ class MMDiT(nn.Module):
         """Predict velocities of rows of different sizes, noise levels and prompts in one pass.
 
         Args:
-            latents: Noisy latents, each ``(C, h, w)``.
+            latents: Noisy latents, each ``(C, h, w)``; sides that the patches do not divide are filled up.
             contexts: Prompt tokens, each ``(L, context_dim)``.
             modulation: One row for each latent, from :meth:`modulation`.
             skip: Blocks to leave out (skip-layer guidance).
@@ -304,7 +304,8 @@ class MMDiT(nn.Module):
         Returns:
             Velocities in float32, each with the shape of its latent.
         """
-        patch = self.config.patch
+        patch, sizes = self.config.patch, [z.shape[-2:] for z in latents]
+        latents = [_filled(z, patch) for z in latents]
         grids = [(z.shape[-2] // patch, z.shape[-1] // patch) for z in latents]
         packing = Packing(tuple(h * w for h, w in grids), tuple(c.shape[0] for c in contexts))
         image_linear = _RowLinear(self, updates, [packing.image_slices()])
@@ -323,8 +324,8 @@ class MMDiT(nn.Module):
                 x, c = block.run(linear, x, c, mx, mc, packing.attend_jointly, packing.attend_image)
         out = image_linear(self.final_layer.linear, modulate(norm(x), *final)).float()
         return [
-            unpatchify(row[None], patch * h, patch * w, patch)[0]
-            for row, (h, w) in zip(out.split(packing.image), grids, strict=True)
+            unpatchify(row[None], patch * h, patch * w, patch)[0, :, : size[0], : size[1]]
+            for row, (h, w), size in zip(out.split(packing.image), grids, sizes, strict=True)
         ]
 
     # ---------------------------------------------------------------- pieces of both
@@ -359,6 +360,12 @@ class MMDiT(nn.Module):
 
 
 _Chunks = tuple[Tensor, ...]
+
+
+def _filled(latents: Tensor, patch: int) -> Tensor:
+    """Repeat the last row or column so that patches divide both sides."""
+    down, right = -latents.shape[-2] % patch, -latents.shape[-1] % patch
+    return F.pad(latents[None], (0, right, 0, down), mode="replicate")[0] if down or right else latents
 
 
 def _adaptive(block: JointBlock) -> tuple[nn.Linear, nn.Linear]:
