@@ -74,6 +74,7 @@ class TestReady:
             db=SimpleNamespace(write=write),
             blobs=SimpleNamespace(has_space=lambda: True),
             gateway=SimpleNamespace(workers=list),
+            book=SimpleNamespace(leases=SimpleNamespace(seen=None)),
         )
         found = await Health(cast(Platform, parts)).readiness()
         assert found == Readiness(("database",), ("workers",))

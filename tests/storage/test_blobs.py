@@ -128,6 +128,30 @@ def test_a_failing_write_leaves_nothing(store: BlobStore, monkeypatch: pytest.Mo
     assert len(list(store.refs())) == 1
 
 
+def test_after_a_failing_write_there_is_no_space_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BlobStore(tmp_path / "blobs", failed_pause_s=0.2)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        with pytest.raises(DiskFull):
+            store.put(b"never complete")
+    assert not store.has_space()
+    with pytest.raises(DiskFull, match="cannot be written"):
+        store.require_space()
+    time.sleep(0.25)
+    assert store.has_space()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        with pytest.raises(DiskFull):
+            store.put(b"never complete")
+    assert not store.has_space()
+    store.put(b"what was asked for before is still kept")
+    assert store.has_space()
+
+
 async def test_from_the_event_loop_at_once(store: BlobStore) -> None:
     contents = [b"%d" % (number % 10) for number in range(50)]
     refs = await asyncio.gather(*(store.aput(content) for content in contents))

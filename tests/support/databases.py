@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil  # type: ignore[import-untyped]  # ships no annotations
 import psycopg
 import pytest
 
@@ -47,6 +51,20 @@ class Postgres:
         assert pid is not None
         return pid
 
+    def halt(self) -> None:
+        """Stop the server at once, as if it had crashed; `resume` starts it again."""
+        pid = self.pid
+        os.kill(pid, signal.SIGQUIT)
+        until_s = time.monotonic() + 20
+        while _runs(pid):
+            if time.monotonic() > until_s:
+                raise TimeoutError("PostgreSQL did not stop")
+            time.sleep(0.05)
+
+    def resume(self) -> None:
+        """Start the server again, with all that was committed."""
+        self._server.ensure_postgres_running()
+
     def create(self, *, tables: bool = True) -> str:
         """Make a database and return its name."""
         name = f"test_{next(self._numbers)}"
@@ -70,6 +88,13 @@ class Postgres:
     def _say(self, statement: str) -> None:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager

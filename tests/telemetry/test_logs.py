@@ -34,6 +34,33 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
+class FullDisk(io.StringIO):
+    """A stream whose disk is full now and then."""
+
+    is_full = False
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(stream: io.StringIO) -> None:
+    disk = FullDisk()
+    logs.configure("json", stream=disk)
+    disk.is_full = True
+    structlog.get_logger("test").error("lost")
+    logging.getLogger("library").error("lost too")
+    disk.is_full = False
+    structlog.get_logger("test").info("kept")
+    assert [line["event"] for line in lines(disk)] == ["kept"]
+    assert stream.getvalue() == ""
+
+
 def test_one_object_a_line(stream: io.StringIO) -> None:
     structlog.get_logger("test").info("request", status=200, text="two\nlines")
     (line,) = lines(stream)

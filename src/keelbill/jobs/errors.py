@@ -19,7 +19,7 @@ from keelbill.core.errors import (
 NOT_CHARGED: Final = "You were not charged."
 
 _INPUT_CODES: Final = frozenset({"invalid_input", "bad_request", "bad_image", "unknown_name", "unknown_model"})
-_UNAVAILABLE_CODES: Final = frozenset({"service_unavailable", "deadline_queue", "draining"})
+_UNAVAILABLE_CODES: Final = frozenset({"service_unavailable", "deadline_queue", "draining", "storage_full"})
 
 
 class NoSuchJob(NotFound):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import math
 import os
 import re
 import secrets
@@ -25,6 +27,9 @@ ORPHAN_AGE_S: Final = 3600.0
 
 DELETE_GRACE_S: Final = 60.0
 """Files put within this time are not deleted: somebody else may be about to mention the same content."""
+
+FAILED_PAUSE_S: Final = 10.0
+"""How long a store says that it has no space after a file could not be written; then somebody may try again."""
 
 THREADS: Final = 32
 
@@ -61,12 +66,22 @@ class BlobStore:
         folder: Made when the first file is kept.
         min_free_bytes: Free space below which nothing more is kept; 0 keeps on until the disk is full.
         delete_grace_s: How long a file stays after it was last put, whoever deletes it.
+        failed_pause_s: How long `has_space` says no after a file could not be written.
     """
 
-    def __init__(self, folder: Path, *, min_free_bytes: int = 0, delete_grace_s: float = DELETE_GRACE_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        min_free_bytes: int = 0,
+        delete_grace_s: float = DELETE_GRACE_S,
+        failed_pause_s: float = FAILED_PAUSE_S,
+    ) -> None:
         self.folder = folder
         self.min_free_bytes = min_free_bytes
         self.delete_grace_s = delete_grace_s
+        self.failed_pause_s = failed_pause_s
+        self._failed_at_s = -math.inf
         self._lock = threading.Lock()  # putting what exists and removing it exclude each other
         self._made: set[Path] = set()
         self._pool: ThreadPoolExecutor | None = None
@@ -94,7 +109,8 @@ class BlobStore:
         path = self.path(ref)
         if self._touch(path):
             return ref
-        self.require_space()
+        if not self._is_roomy():
+            raise DiskFull("storage: the disk of the server is almost full.", retry_after_s=60)
         temporary = self.folder / _TEMPORARY / f"{ref[:16]}-{secrets.token_hex(8)}"
         try:
             self._make(temporary.parent)
@@ -103,8 +119,11 @@ class BlobStore:
             temporary.rename(path)
             _sync_folder(path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            self._failed_at_s = time.monotonic()
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise DiskFull("storage: the picture could not be written to the disk.", retry_after_s=30) from error
+        self._failed_at_s = -math.inf
         return ref
 
     async def aput(self, content: bytes) -> BlobRef:
@@ -159,17 +178,22 @@ class BlobStore:
         return shutil.disk_usage(place).free
 
     def has_space(self) -> bool:
-        """Return whether more may be kept."""
-        return self.min_free_bytes == 0 or self.free_bytes() >= self.min_free_bytes
+        """Return whether more may be kept: there is room, and no file failed to be written a moment ago."""
+        return self._is_roomy() and time.monotonic() - self._failed_at_s >= self.failed_pause_s
 
     def require_space(self) -> None:
         """Check that more may be kept.
 
         Raises:
-            DiskFull: The free space is below `min_free_bytes`.
+            DiskFull: The free space is below `min_free_bytes`, or a file could not be written a moment ago.
         """
-        if not self.has_space():
+        if not self._is_roomy():
             raise DiskFull("storage: the disk of the server is almost full.", retry_after_s=60)
+        if not self.has_space():
+            raise DiskFull("storage: the disk of the server cannot be written to now.", retry_after_s=30)
+
+    def _is_roomy(self) -> bool:
+        return self.min_free_bytes == 0 or self.free_bytes() >= self.min_free_bytes
 
     def sweep(self, known: Collection[str], *, older_than_s: float = ORPHAN_AGE_S) -> int:
         """Remove temporary files and content that nothing mentions, and return how many files went.

@@ -60,6 +60,33 @@ class Prompt:
     __str__ = __repr__
 
 
+class Forgiving:
+    """A stream that loses lines rather than stop the work that they tell of, as when its disk is full.
+
+    Args:
+        stream: Where lines go.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost = 0
+
+    def write(self, text: str) -> int:
+        """Write, or lose what cannot be written."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self.lost += 1
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what cannot be written."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self.lost += 1
+
+
 class Redactor:
     """Cleans the fields of a log line, however deep.
 
@@ -138,6 +165,7 @@ def configure(style: Literal["text", "json"], *, show_prompts: bool = False, str
         stream: Standard error if none is given.
     """
     stream = stream or sys.stderr
+    forgiving: Any = Forgiving(stream)  # what the loggers use of a text stream
     stamp: Processor = structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts")
     shared: list[Processor] = [structlog.stdlib.add_log_level, stamp, Redactor(show_prompts=show_prompts)]
     render: Processor = (
@@ -148,10 +176,10 @@ def configure(style: Literal["text", "json"], *, show_prompts: bool = False, str
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, *shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=forgiving),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(forgiving)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
