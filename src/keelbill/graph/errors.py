@@ -8,6 +8,7 @@ from typing import Any, Final
 from keelbill.core.errors import AppError, Cancelled
 
 LONGEST_SHOWN: Final = 120
+MOST_TOLD: Final = 20
 
 
 class Interrupted(Cancelled):
@@ -70,6 +71,51 @@ class NodeFailed(AppError):
             "executed": list(self.executed),
             "current_inputs": {name: [value] for name, value in self.inputs.items()},
         }
+
+
+class GraphInvalid(AppError):
+    """A graph cannot be run.
+
+    Args:
+        kind: Such as ``prompt_no_outputs``, as clients know it.
+        message: One sentence.
+        details: More, if there is more to say.
+        info: Facts about the place.
+        node_errors: What is wrong with single nodes, by id.
+    """
+
+    code = "invalid_graph"
+    status = 400
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        details: str = "",
+        info: Mapping[str, Any] | None = None,
+        node_errors: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.details = details
+        self.info = dict(info or {})
+        self.node_errors = dict(node_errors or {})
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The message, and then what is wrong with single nodes."""
+        nodes = [
+            f"node {node} ({facts['class_type']}): {error['message']} {error['details']}".strip()
+            for node, facts in self.node_errors.items()
+            for error in facts["errors"]
+        ]
+        return (self.message, *nodes[:MOST_TOLD])
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer to a client."""
+        error = {"type": self.kind, "message": self.message, "details": self.details, "extra_info": self.info}
+        return {"error": error, "node_errors": self.node_errors}
 
 
 def shown(value: Any) -> str:
