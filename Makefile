@@ -39,7 +39,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/server.stamp: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable ".[server]"
+	$(PIP) --editable ".[server,graph]"
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml requirements/constraints.txt | $(VENV)/bin/python

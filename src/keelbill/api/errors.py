@@ -1,7 +1,8 @@
 """Renders one error in the shape that the caller's route family expects. Knows no service and never shows a traceback.
 
-Three families of clients read errors differently: the current API wants ``{"id", "name", "errors"}``, the legacy one
-``{"id", "name", "message"}``, the OpenAI-style routes ``{"error": {…}}``. Everything else is ours and uses the first.
+Four families of clients read errors differently: the current API wants ``{"id", "name", "errors"}``, the legacy one
+``{"id", "name", "message"}``, the OpenAI-style routes ``{"error": {…}}``, and graphs ``{"error", "node_errors"}``.
+Everything else is ours and uses the first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Literal
 
 from keelbill.core.errors import AppError
 
-Family = Literal["v2beta", "v1", "openai"]
+Family = Literal["v2beta", "v1", "openai", "graph"]
 Headers = list[tuple[bytes, bytes]]
 
 _STATUSES = {499: 409, 502: 503, 507: 500}
@@ -55,6 +56,7 @@ _OPENAI_TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_GRAPH_TYPES = {401: "unauthorized", 402: "insufficient_balance", 429: "rate_limited", 503: "server_busy"}
 _FIELD = re.compile(r"([A-Za-z_][A-Za-z0-9_.\[\]-]{0,99}): ")
 
 
@@ -93,6 +95,8 @@ def family_of(path: str) -> Family:
     """Return which family of clients a path serves."""
     if path.startswith(("/v1/images/", "/v1/models")):
         return "openai"
+    if path.startswith("/comfy/"):
+        return "graph"
     return "v1" if path.startswith("/v1/") else "v2beta"
 
 
@@ -136,6 +140,10 @@ def render(error: AppError, path: str, request_id: str) -> Rendered:
                 "code": "insufficient_quota" if status == 402 else name,
             }
         }
+    elif family == "graph":
+        kind = _GRAPH_TYPES.get(status, error.code if status < 500 else name)
+        told = {"type": kind, "message": " ".join(problems), "details": "", "extra_info": {}}
+        body = {"error": told, "node_errors": {}}
     elif family == "v1":
         body = {"id": request_id, "name": name, "message": " ".join(problems)}
     else:

@@ -22,6 +22,7 @@ from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
 from keelbill.db import migrate
 from keelbill.db.base import Database, metadata, open_database
+from keelbill.gallery import repository as gallery_repository
 from keelbill.gallery.service import Gallery
 from keelbill.identity import notices
 from keelbill.identity.secret import load_secret
@@ -43,11 +44,16 @@ from keelbill.serving.admission import Limits
 from keelbill.serving.gateway import Gateway
 from keelbill.serving.pool import WorkerPool
 from keelbill.storage.blobs import BlobStore
+from keelbill.storage.hub import Hub
+from keelbill.storage.pulls import Pulls
 from keelbill.telemetry.metrics import Metrics
 from keelbill.usage.service import Usage
 from keelbill.webhooks.caller import Caller
 from keelbill.webhooks.courier import Courier
 from keelbill.webhooks.service import Webhooks
+from keelbill.workspace.runs import Runs
+from keelbill.workspace.schemas import Limits as WorkspaceLimits
+from keelbill.workspace.service import Workspace
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -62,6 +68,7 @@ IDENTITY_SWEEP_S = 300.0
 BOOKS_EVERY_S = 86_400.0
 BOOKS_FIRST_S = 0.0
 MODERATION_SWEEP_S = 3_600.0
+WORKSPACE_SWEEP_S = 3_600.0
 LAG_EVERY_S = 1.0
 STRANGERS_LIMIT = 60
 STRANGERS_WINDOW_S = 10.0
@@ -90,10 +97,14 @@ class Platform:
         janitor: Takes up what an earlier process left.
         moderation: The rules for prompts.
         decoder: Opens uploaded pictures safely.
+        workspace: Files and settings of the graph editor.
+        runs: Graphs that run or ran.
         limiter: Requests of accounts.
         strangers: Requests without a valid credential.
         flood: Credentials that are over their limit right now.
+        pulls: Models that are being fetched.
         cashier: Sells credits by card; nothing if the operator did not set that up.
+        started_ms: When everything ran, in milliseconds since 1970.
         is_started: Whether everything runs.
         is_draining: Whether the server is on its way out.
         migrates: Whether `start` brings the database to this version's form.
@@ -117,10 +128,14 @@ class Platform:
     janitor: Janitor
     moderation: Moderation
     decoder: DecodeService
+    workspace: Workspace
+    runs: Runs
     limiter: RateLimiter
     strangers: RateLimiter
     flood: Flood
+    pulls: Pulls
     cashier: Cashier | None = None
+    started_ms: int = 0
     is_started: bool = False
     is_draining: bool = False
     migrates: bool = False
@@ -175,11 +190,13 @@ class Platform:
         self._repeaters = [
             Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
             Repeater("books", BOOKS_EVERY_S, self.check_books, first_s=BOOKS_FIRST_S),
+            Repeater("workspace", WORKSPACE_SWEEP_S, self.workspace.sweep),
             Repeater("moderation", MODERATION_SWEEP_S, lambda: self.db.write(self.moderation.sweep)),
         ]
         for repeater in self._repeaters:
             repeater.start()
         self._tasks.append(asyncio.create_task(self._watch_loop(), name="loop lag"))
+        self.started_ms = self.clock.now_ms()
         self.is_started = True
 
     async def drain(self, seconds: float | None = None) -> None:
@@ -200,6 +217,7 @@ class Platform:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.gateway.stop()
+        await self.runs.close()
         await self.decoder.close()
         await self.identity.close()
         await self.db.close()
@@ -254,16 +272,30 @@ def build_platform(
         Caller(allow_private=settings.webhook_private_targets),
         on_try=partial(telemetry.heard, "outgoing"),
     )
+    workspace = Workspace(database, blobs, clock, WorkspaceLimits(size_bytes=settings.workspace_bytes))
+    runs = Runs(database, workspace, clock)
     gallery = Gallery(
         database,
         blobs,
         clock,
-        forget_job=job_repository.forget_result,
-        needed_elsewhere=job_repository.wants_blob,
+        forget_job=lambda connection, job_id: _forget(workspace, connection, job_id),
+        needed_elsewhere=lambda connection, ref: _is_needed(workspace, runs, connection, ref),
     )
-    book = Book(Parts(database, blobs, ledger, gallery, usage, webhooks, clock, settings), on_message=courier.wake)
+    parts = Parts(
+        database,
+        blobs,
+        ledger,
+        gallery,
+        usage,
+        webhooks,
+        clock,
+        settings,
+        other_refs=(workspace.all_refs, runs.input_refs),
+    )
+    book = Book(parts, on_message=courier.wake, runs=runs)
     limits = Limits(account_jobs=settings.max_account_jobs, queued_jobs=settings.max_queued_jobs)
     gateway = Gateway(pool or _pool(settings, blobs), book, clock, limits=limits, meter=telemetry)
+    gateway.listeners.append(runs.listen)
     jobs = Jobs(book, gateway)
     identity = build_identity(
         database,
@@ -293,9 +325,12 @@ def build_platform(
         janitor=Janitor(book, gateway),
         moderation=Moderation(database, clock, settings, secret),
         decoder=DecodeService(max_bytes=settings.max_image_bytes),
+        workspace=workspace,
+        runs=runs,
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),
+        pulls=Pulls(Hub.from_settings(settings)),
         cashier=_cashier(settings, database, ledger, clock, telemetry, identity),
         migrates=migrates,
     )
@@ -314,6 +349,20 @@ def _open_wallet(ledger: Ledger, connection: Connection, org_id: str) -> None:
 
 def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> None:
     ledger.grant_free(connection, org_id, who)
+
+
+def _forget(workspace: Workspace, connection: Connection, job_id: str) -> None:
+    """Let job and workspace forget the pictures of a job that are no longer in the gallery."""
+    job_repository.forget_result(connection, job_id)
+    workspace.forget(connection, job_id, lambda ref: gallery_repository.mentions(connection, ref))
+
+
+def _is_needed(workspace: Workspace, runs: Runs, connection: Connection, ref: str) -> bool:
+    return (
+        job_repository.wants_blob(connection, ref)
+        or workspace.is_needed(connection, ref)
+        or ref in runs.input_refs(connection)
+    )
 
 
 def _tell(webhooks: Webhooks, connection: Connection, org_id: str, key_id: str) -> None:

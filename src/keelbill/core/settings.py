@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     )
     scripted_engine: bool = Field(default=False, description="Paint flat test pictures without a model.")
 
+    graph_port: int = Field(
+        default=0, ge=0, le=65535, description="Port at whose root the graph editor is, besides /comfy/; 0 is none."
+    )
+    workspace_bytes: int = Field(
+        default=5 * 2**30, gt=0, description="What the files of one member for the graph editor may take, in bytes."
+    )
     image_service: str = Field(
         default="", description="Address of the image service that API nodes of graphs call; else this server paints."
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -57,8 +57,8 @@ class Said:
     shown: dict[str, object] | None = None
 
 
-Teller = Callable[[Said], None]
-"""Told on the event loop, in order; must not wait."""
+Teller = Callable[[Said], Awaitable[None]]
+"""Told on the event loop, in order; what it waits for, the run's next news wait for too."""
 
 
 @dataclass
@@ -168,6 +168,14 @@ class Runs:
         """Remove runs that have ended from the history: some, or all. Their files stay."""
         return await self._database.write(lambda c: run_repository.forget(c, account, prompt_ids))
 
+    def current(self, account: Account, client_id: str) -> Live | None:
+        """Return the run of a client that goes on in this process, if one does."""
+        for line in self._lines.values():
+            live = line.live
+            if live and live.started_ms and live.run.account == account and live.run.client_id == client_id:
+                return live
+        return None
+
     def live(self, job_id: str) -> Live | None:
         """Return a run that goes on in this process."""
         line = self._lines.get(job_id)
@@ -226,13 +234,13 @@ class Runs:
         if isinstance(event, Succeeded | Failed | Cancelled):
             ended = await self._database.read(lambda c: run_repository.of_job(c, job_id))
             live.run = ended or live.run
-            self._tell(Said(live, event, live.run.last_message))
+            await self._tell(Said(live, event, live.run.last_message))
         elif isinstance(event, GraphNews):
             await self._news(job_id, live, event)
         elif isinstance(event, Started):
-            self._tell(Said(live, event, live.begin(self._clock.now_ms())))
+            await self._tell(Said(live, event, live.begin(self._clock.now_ms())))
         else:
-            self._tell(Said(live, event))
+            await self._tell(Said(live, event))
 
     async def _news(self, job_id: str, live: Live, news: GraphNews) -> None:
         message, shown = None, None
@@ -244,11 +252,11 @@ class Runs:
             live.advance(news.node, news.value, news.total)
         elif news.kind == "done":
             live.leave(news.node)
-        else:
+        elif news.files_key:
             files = await self._keep(live.run.account, job_id, news)
             shown = files_shown(files, news.files_key, news.shown)
             live.show(news.node, shown)
-        self._tell(Said(live, news, message, shown))
+        await self._tell(Said(live, news, message, shown))
 
     async def _keep(self, account: Account, job_id: str, news: GraphNews) -> list[StoredFile]:
         """Store new files, however often the database is away meanwhile."""
@@ -261,9 +269,9 @@ class Runs:
                     raise
                 await asyncio.sleep(AGAIN_S)
 
-    def _tell(self, said: Said) -> None:
+    async def _tell(self, said: Said) -> None:
         for tell in self.tellers:
-            tell(said)
+            await tell(said)
 
     # ------------------------------------------------------------ what the book of jobs asks for
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -194,10 +195,11 @@ class Workspace:
         self, connection: Connection, account: Account, job_id: str, new: GraphFile, ref: str, *, is_cached: bool
     ) -> StoredFile:
         of_job = None if is_cached else job_id
-        there = repository.made_by(connection, account, new.kind, new.key, of_job) if new.key else None
+        mark = sha256(new.key.encode()).hexdigest() if new.key else ""
+        there = repository.made_by(connection, account, new.kind, mark, of_job) if mark else None
         if there is not None and there.blob_ref == ref:
             return there
-        content = Content(ref, new.media_type, len(new.content), new.width, new.height, new.key[:64])
+        content = Content(ref, new.media_type, len(new.content), new.width, new.height, mark)
         place = _place_of_output(new)
         while True:
             number = repository.count_on(connection, account, place.area, place.folder, place.name)
