@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -39,6 +39,7 @@ from keelbill.serving.messages import (
     WorkerInfo,
 )
 from keelbill.serving.meter import Meter, NoMeter, Snapshot
+from keelbill.serving.placing import Needs, choose
 from keelbill.serving.pool import JobBook, WorkerPool
 from keelbill.serving.queue import FairQueue
 from keelbill.storage.blobs import DiskFull
@@ -68,6 +69,23 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True)
+class ActiveJob:
+    """A job that waits or runs, as the operator sees it.
+
+    Attributes:
+        spec: The job.
+        is_running: Whether a worker has it.
+        worker: Which, "" for none yet.
+        age_ms: Since it came.
+    """
+
+    spec: JobSpec
+    is_running: bool
+    worker: str
+    age_ms: float
+
+
 @dataclass
 class _Job:
     spec: JobSpec
@@ -77,6 +95,7 @@ class _Job:
     state: Literal["queued", "claiming", "running", "ending", "ended"] = "queued"
     worker: str = ""
     losses: int = 0
+    needs: Needs = field(default_factory=Needs)
     steps: int = 0
     """Of which its denoising consists, as its worker says."""
     wish: Cancelled | Failed | None = None
@@ -132,12 +151,14 @@ class Gateway:
         self.admissions = Admission(limits or Limits())
         self.listeners: list[Listener] = []
         self.is_draining = False
+        self.is_paused = False
         self.stale = 0
         self._jobs: dict[str, _Job] = {}
         self._active: dict[str, _Job] = {}
         self._ended: OrderedDict[str, _Job] = OrderedDict()
         self._ended_bytes = 0
         self._claiming: Counter[str] = Counter()
+        self._solo: dict[str, _Job] = {}
         self._paused_until_s = -math.inf
         self._renewed_at_s = -math.inf
         self._told_at_s = -math.inf
@@ -265,7 +286,9 @@ class Gateway:
         """
         if spec.job_id in self._active:
             return
-        job = _Job(spec, Audience(self.clock), sync, self.clock.monotonic_s(), losses=spec.attempt - 1)
+        losses = spec.attempt - 1
+        needs = Needs(alone=losses > 0)
+        job = _Job(spec, Audience(self.clock), sync, self.clock.monotonic_s(), losses=losses, needs=needs)
         self._ended.pop(spec.job_id, None)
         self._jobs[spec.job_id] = self._active[spec.job_id] = job
         self._idle.clear()
@@ -277,6 +300,32 @@ class Gateway:
             return
         self.queue.push(spec)
         self._dispatch()
+
+    def pause(self) -> None:
+        """Begin no more jobs; those that run finish, and new ones wait until `resume` or their deadline."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Begin jobs again."""
+        self.is_paused = False
+        self._dispatch()
+
+    def move(self, job_id: str, to: Literal["front", "back"]) -> bool:
+        """Let a waiting job be the next of all, or the last of its account; false if it does not wait.
+
+        The order is not kept: after a restart of the server, jobs wait by their age again.
+        """
+        return self.queue.move(job_id, to)
+
+    def jobs(self) -> list[ActiveJob]:
+        """Return the jobs that run, oldest first, and then those that wait, in the order in which they would begin."""
+        now_s = self.clock.monotonic_s()
+        running = [job for job in self._active.values() if job.state != "queued"]
+        waiting = [self._active[spec.job_id] for spec in self.queue.order()]
+        return [
+            ActiveJob(job.spec, job.state != "queued", job.worker, (now_s - job.submitted_s) * 1000)
+            for job in (*running, *waiting)
+        ]
 
     def cancel(self, job_id: str, reason: str) -> bool:
         """End a job: at once if it waits, at its next step if it runs.
@@ -368,23 +417,45 @@ class Gateway:
     # ------------------------------------------------------------ to the workers
 
     def _free(self) -> dict[str, WorkerInfo]:
-        return {w.name: w for w in self.pool.workers() if w.ready and w.slots - self._claiming[w.name] > 0}
+        """Return the workers that would take a job; one that has a job for itself does not."""
+        kept = {job.worker for job in self._solo.values()}
+        free = [w for w in self.pool.workers() if w.ready and w.slots - self._claiming[w.name] > 0]
+        return {worker.name: worker for worker in free if worker.name not in kept}
 
     def _dispatch(self) -> None:
         """Begin waiting jobs while there are free workers."""
-        if not len(self.queue) or self.is_draining or self.clock.monotonic_s() < self._paused_until_s:
+        if not len(self.queue) or self.is_draining or self.is_paused or self.clock.monotonic_s() < self._paused_until_s:
             return
-        while len(self.queue) and (free := self._free()):
-            worker = min(free.values(), key=lambda w: len(w.running) + self._claiming[w.name])
-            spec = self.queue.pop(self.clock.monotonic_s(), warm=worker.models)
+        aside: list[JobSpec] = []
+        reserved: set[str] = set()
+        while len(self.queue):
+            free = {name: worker for name, worker in self._free().items() if name not in reserved}
+            if not free:
+                break
+            busy = {name: len(worker.running) + self._claiming[name] for name, worker in free.items()}
+            least = min(free.values(), key=lambda worker: busy[worker.name])
+            spec = self.queue.pop(self.clock.monotonic_s(), warm=least.models)
             if spec is None:
-                return
-            if spec.task.model not in worker.models:
-                worker = next((other for other in free.values() if spec.task.model in other.models), worker)
+                break
             job = self._active[spec.job_id]
-            job.state, job.worker = "claiming", worker.name
-            self._claiming[worker.name] += 1
-            self._do(job, self._begin(job))
+            worker = choose(spec.task.model, job.needs, free.values(), busy)
+            if worker is not None:
+                self._assign(job, worker)
+            elif not any(job.needs.fits(worker) for worker in self.pool.workers()):
+                self._end_soon(job, Failed("out_of_memory", "No worker has enough memory for this picture."))
+            else:
+                aside.append(spec)
+                if job.needs.alone:
+                    reserved.add(least.name)  # nothing new begins there, so that it will be empty soon
+        for spec in aside:
+            self.queue.push_front(spec)
+
+    def _assign(self, job: _Job, worker: WorkerInfo) -> None:
+        job.state, job.worker = "claiming", worker.name
+        self._claiming[worker.name] += 1
+        if job.needs.alone:
+            self._solo[job.id] = job
+        self._do(job, self._begin(job))
 
     async def _begin(self, job: _Job) -> None:
         try:
@@ -410,6 +481,7 @@ class Gateway:
         self.pool.run(job.worker, job.spec)
 
     def _wait_again(self, job: _Job) -> None:
+        self._solo.pop(job.id, None)
         if job.wish is not None or self.is_draining:
             self._end_soon(job, job.wish or Failed("service_unavailable", "The server is shutting down.", True))
             return
@@ -440,7 +512,8 @@ class Gateway:
             self._tell(job, event)
         elif isinstance(event, Succeeded | Failed | Cancelled):
             job.state = "ending"
-            self._do(job, self._end(job, job.wish or event))
+            roomier = self._roomier(job, event)
+            self._do(job, self._end(job, job.wish or event) if roomier is None else self._move(job, roomier))
         if is_over:
             self._dispatch()
 
@@ -460,9 +533,28 @@ class Gateway:
         if job.losses >= MAX_LOSSES:
             await self._end(job, Failed("worker_lost_twice", "The worker was lost twice while it made this picture."))
             return
+        job.needs = replace(job.needs, alone=True)
+        await self._again(job, reason)
+
+    def _roomier(self, job: _Job, event: Event) -> Needs | None:
+        """Return what a job needs that ran out of memory, if there is a worker with more of it."""
+        if not isinstance(event, Failed) or event.code != "out_of_memory" or not event.retriable or job.wish:
+            return None
+        workers = self.pool.workers()
+        had_bytes = max((w.capacity_bytes for w in workers if w.name == job.worker), default=0)
+        needs = replace(job.needs, more_than_bytes=had_bytes)
+        return needs if had_bytes and any(needs.fits(worker) for worker in workers) else None
+
+    async def _move(self, job: _Job, needs: Needs) -> None:
+        job.needs = needs
+        self.pool.acknowledge(job.id, job.epoch)
+        await self._again(job, "out of memory")
+
+    async def _again(self, job: _Job, reason: str) -> None:
+        """Put a running job back before all others."""
         attempt = await self._insist(lambda: self.book.requeue(job.id, job.epoch, reason))
         if attempt is None:
-            self._ended_as(job, Cancelled("The job had ended when its worker was lost."))
+            self._ended_as(job, Cancelled("The job had ended when its worker gave it up."))
             return
         self.meter.retried(reason)
         job.spec = msgspec.structs.replace(job.spec, attempt=attempt)
@@ -518,6 +610,7 @@ class Gateway:
     def _ended_as(self, job: _Job, end: Terminal) -> None:
         job.state, job.ended_s = "ended", self.clock.monotonic_s()
         self._active.pop(job.id, None)
+        was_alone = self._solo.pop(job.id, None) is not None
         self.admissions.ended(job.spec.org_id, sync=job.is_sync)
         self._ended[job.id] = job
         if isinstance(end, Succeeded):
@@ -531,6 +624,8 @@ class Gateway:
             self._forget_oldest()
         if not self._active:
             self._idle.set()
+        if was_alone:
+            self._dispatch()
 
     def _forget_oldest(self) -> None:
         job_id, job = self._ended.popitem(last=False)

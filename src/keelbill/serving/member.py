@@ -57,6 +57,8 @@ class Member:
     started_at_s: float = 0.0
     heard_at_s: float = 0.0
     moved_at_s: float = 0.0
+    capacity_bytes: int = 0
+    """Of its memory; remembered while it starts anew."""
     reason: str = "killed"
 
     @property
@@ -78,6 +80,7 @@ class Member:
     def beats(self, beat: Beat, now_s: float) -> bool:
         """Note a sign of life; return whether it can take more than before."""
         before, self.beat, self.heard_at_s = self.beat, beat, now_s
+        self.capacity_bytes = beat.capacity_bytes
         if before is None or beat.steps != before.steps or beat.activity != before.activity:
             self.moved_at_s = now_s
         return before is None or beat.slots > before.slots
@@ -112,6 +115,7 @@ class Member:
             ready=is_ready,
             memory_bytes=beat.memory_bytes,
             accelerator_bytes=beat.accelerator_bytes,
+            capacity_bytes=self.capacity_bytes,
         )
 
     def complaint(self, now_s: float, patience: Patience) -> str:

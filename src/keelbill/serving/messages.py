@@ -287,6 +287,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
         ready: Whether it takes jobs.
         memory_bytes: Used by the worker's process, 0 if unknown.
         accelerator_bytes: Reserved by it on its accelerator, 0 if it has none.
+        capacity_bytes: Of its accelerator's memory, or of the host's if it has none; 0 if unknown.
     """
 
     name: str
@@ -297,6 +298,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = True
     memory_bytes: int = 0
     accelerator_bytes: int = 0
+    capacity_bytes: int = 0
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
@@ -366,6 +368,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", kw_only=True):
         slots: Jobs that the worker would take now.
         memory_bytes: As in `WorkerInfo`.
         accelerator_bytes: As in `WorkerInfo`.
+        capacity_bytes: As in `WorkerInfo`.
         activity: What it is doing; a load may take minutes, a step may not.
         steps: Counts passes of the network since the start.
         step_s: Seconds that a pass should take, 0 if unknown.
@@ -376,6 +379,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", kw_only=True):
     slots: int = 0
     memory_bytes: int = 0
     accelerator_bytes: int = 0
+    capacity_bytes: int = 0
     activity: Literal["idle", "loading", "painting"] = "idle"
     steps: int = 0
     step_s: float = 0.0

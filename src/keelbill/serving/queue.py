@@ -14,7 +14,7 @@ import heapq
 from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from keelbill.core.errors import InvalidInput
 from keelbill.serving.messages import JobSpec
@@ -171,6 +171,17 @@ class FairQueue:
             heapq.heapify(account.jobs)
             self._tidy(waiting.job.org_id, account)
         return self._take(waiting)
+
+    def move(self, job_id: str, to: Literal["front", "back"]) -> bool:
+        """Let a waiting job be the next of all, or the last of its account and priority; false if it does not wait."""
+        job = self.remove(job_id)
+        if job is None:
+            return False
+        if to == "front":
+            self._front.appendleft(self._note(job))
+        else:
+            self.push(job)
+        return True
 
     def _take(self, waiting: _Waiting) -> JobSpec:
         job = waiting.job

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
@@ -64,6 +64,7 @@ class Fault:
 @dataclass
 class _Worker:
     name: str
+    capacity_bytes: int = 0
     ready: bool = True
     jobs: dict[str, _Run] = field(default_factory=dict)
 
@@ -90,6 +91,8 @@ class ScriptedPool:
         read: Reads an input picture by its reference, for tasks that take their size from it.
         lost_after_s: Seconds until a hanging worker counts as lost.
         restart_s: Seconds until a lost worker is back.
+        capacities: Bytes of memory of each worker, in turn; unknown where none is given. Faults of memory befall only
+            the workers with the least.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class ScriptedPool:
         read: Callable[[str], bytes] | None = None,
         lost_after_s: float = 0.2,
         restart_s: float = 0.05,
+        capacities: Sequence[int] = (),
     ) -> None:
         self.slots = slots
         self.step_s = step_s
@@ -117,7 +121,8 @@ class ScriptedPool:
         self.started: list[str] = []
         self._read = read
         self._faults = [[fault, fault.times] for fault in faults]
-        self._workers = {name: _Worker(name) for name in (f"scripted-{i}" for i in range(workers))}
+        capacities = list(capacities) + [0] * (workers - len(capacities))
+        self._workers = {f"scripted-{i}": _Worker(f"scripted-{i}", capacities[i]) for i in range(workers)}
         self._restarts: set[asyncio.Task[None]] = set()
         self._on_event: OnEvent | None = None
         self._on_lost: OnLost | None = None
@@ -173,6 +178,7 @@ class ScriptedPool:
                 running=tuple(worker.jobs),
                 slots=self.slots - len(worker.jobs),
                 ready=worker.ready,
+                capacity_bytes=worker.capacity_bytes,
             )
             for worker in self._workers.values()
         ]
@@ -206,9 +212,12 @@ class ScriptedPool:
                 del worker.jobs[run.job.job_id]
             self._on_event(run.job.job_id, run.job.epoch, event)
 
-    def _fault(self, task: ImageTask) -> Fault | None:
+    def _fault(self, task: ImageTask, worker: _Worker) -> Fault | None:
+        is_large = worker.capacity_bytes > min(other.capacity_bytes for other in self._workers.values())
         for entry in self._faults:
             fault, left = entry
+            if isinstance(fault, Fault) and fault.kind == "oom" and is_large:
+                continue
             if isinstance(fault, Fault) and isinstance(left, int) and left > 0 and fault.when in task.prompt:
                 entry[1] = left - 1
                 return fault
@@ -216,7 +225,7 @@ class ScriptedPool:
 
     async def _play(self, worker: _Worker, run: _Run) -> None:
         task = run.job.task
-        fault = self._fault(task)
+        fault = self._fault(task, worker)
         steps = task.steps or self.steps
         self._say(worker, run, Started(worker.name, run.job.attempt))
         for step in range(steps + 1):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+import psutil  # type: ignore[import-untyped]  # ships no annotations
 import torch
 
 from keelbill import __version__
@@ -157,3 +158,14 @@ def describe(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()} threads"
     return device.type
+
+
+def capacity_bytes(description: str) -> int:
+    """Return the memory of the accelerator that a worker uses, or of the host if it uses none.
+
+    Args:
+        description: Of its device, as `describe` gives it; it names the current accelerator.
+    """
+    if description.startswith("cuda") and torch.cuda.is_initialized():
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    return int(psutil.virtual_memory().total)

@@ -59,7 +59,7 @@ from keelbill.serving.messages import (
     ToWorker,
 )
 from keelbill.serving.sittings import Ask, Counter, Sittings
-from keelbill.serving.studio import Studio, Studios, describe, loader
+from keelbill.serving.studio import Studio, Studios, capacity_bytes, describe, loader
 from keelbill.serving.tasks import Plan, plan
 from keelbill.serving.wire import pack, read_order
 from keelbill.storage.blobs import BlobStore
@@ -180,6 +180,7 @@ class Worker:
             slots=self._slots(),
             memory_bytes=psutil.Process().memory_info().rss,
             accelerator_bytes=torch.cuda.memory_reserved() if torch.cuda.is_initialized() else 0,
+            capacity_bytes=capacity_bytes(self._device),
             activity=self._activity,
             steps=self._steps,
             step_s=self._step_s,
@@ -432,6 +433,8 @@ def build(setup: Setup, send: Send, read: Callable[[str], bytes] | None = None) 
     )
     if setup.threads:
         torch.set_num_threads(setup.threads)
+    if setup.device.startswith("cuda:"):
+        torch.cuda.set_device(setup.device)  # what is asked of "the" accelerator, such as its free memory, is this one
     read = read or BlobStore(Path(setup.blobs)).read
     finisher = Finisher(image_classifier if setup.moderate else None)
     return Worker(setup, send, Studios(loader(settings, setup.device), setup.model), read, finisher)
