@@ -16,7 +16,6 @@ from keelbill.api.background import Repeater
 from keelbill.api.flood import Flood
 from keelbill.api.gauges import LoadWatch
 from keelbill.api.ratelimit import RateLimiter
-from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
@@ -45,6 +44,7 @@ from keelbill.serving.gateway import Gateway
 from keelbill.serving.pool import WorkerPool
 from keelbill.storage.blobs import BlobStore
 from keelbill.storage.hub import Hub
+from keelbill.storage.published import PUBLIC_MODELS
 from keelbill.storage.pulls import Pulls
 from keelbill.telemetry.metrics import Metrics
 from keelbill.usage.service import Usage

@@ -8,7 +8,7 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from keelbill.api.stability.catalogue import PUBLIC_MODELS
+from keelbill.storage.published import PUBLIC_MODELS
 from support.forms import Part, cutout, form, format_of, pixels_of, png, size_of
 from support.server import LiveServer
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from keelbill.api import envelope
-from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.api.stability.services import SERVICES
-from keelbill.api.stability.sizes import RATIOS, core_size, published_size
 from keelbill.core.ids import new_id
+from keelbill.core.sizes import RATIOS, core_size, published_size
+from keelbill.storage.published import PUBLIC_MODELS
 from support.forms import cutout, encoded, form, format_of, pixels_of, png, size_of
 from support.server import LiveServer
 

@@ -18,7 +18,6 @@ from keelbill.api.native.job_bodies import MAX_STEPS, SubmittedJob
 from keelbill.api.native.jobs import STEPS_INCLUDED, UNFILTERED, engine_of, idempotency
 from keelbill.api.native.sources import Source, find_source
 from keelbill.api.platform import Platform
-from keelbill.api.stability.catalogue import Engine
 from keelbill.api.stability.sizes import MOST_PIXELS
 from keelbill.api.text import clean_text
 from keelbill.api.visits import visit_of
@@ -27,6 +26,7 @@ from keelbill.core.types import MAX_SEED, Micro, Size, random_seed
 from keelbill.jobs.schemas import ImageRequest
 from keelbill.prompting.presets import PRESETS, apply_preset
 from keelbill.serving.messages import ImageTask
+from keelbill.storage.published import Engine
 
 MAX_MARGIN: Final = 2000
 MAX_FINISHED_PIXELS: Final = 2**24

@@ -22,17 +22,17 @@ from keelbill.api.native.job_bodies import CancelledJob, JobPage, JobView, NewJo
 from keelbill.api.native.sources import Source, find_source
 from keelbill.api.platform import Platform
 from keelbill.api.stability.answers import job_headers, picture_answer
-from keelbill.api.stability.catalogue import PUBLIC_MODELS, Engine, engine_for
 from keelbill.api.stability.idempotency import fingerprint_of
-from keelbill.api.stability.sizes import scaled_to
 from keelbill.api.text import clean_text
 from keelbill.api.visits import visit_of
 from keelbill.core.errors import UnknownModel
+from keelbill.core.sizes import scaled_to
 from keelbill.core.types import Micro, random_seed
 from keelbill.jobs.schemas import Idempotency, ImageRequest, State
 from keelbill.prompting.presets import apply_preset
 from keelbill.serving.messages import Event, ImageTask, Succeeded
 from keelbill.storage.hub import Hub, Kind
+from keelbill.storage.published import PUBLIC_MODELS, Engine, engine_for
 
 PING_S: Final = 15
 MEGAPIXEL: Final = 2**20

@@ -14,9 +14,9 @@ from keelbill.api.native.bodies import ERRORS, OPEN, JsonRoute, View
 from keelbill.api.native.job_bodies import MAX_STEPS, credits_text
 from keelbill.api.native.jobs import OWN_MODEL_ITEM, STEPS_INCLUDED, installed_models
 from keelbill.api.platform import Platform
-from keelbill.api.stability.catalogue import DEFAULT_MODEL, PUBLIC_MODELS, engine_for
 from keelbill.core.types import AspectRatio
 from keelbill.prompting.presets import PRESETS
+from keelbill.storage.published import DEFAULT_MODEL, PUBLIC_MODELS, engine_for
 
 EDITS: Final = ("inpaint", "erase", "outpaint")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from keelbill.api.openai.parameters import SHARED
-from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.api.stability.documentation import (
     IDEMPOTENCY,
     OPENAI_ERROR,
@@ -14,6 +13,7 @@ from keelbill.api.stability.documentation import (
     errors,
     object_schema,
 )
+from keelbill.storage.published import PUBLIC_MODELS
 
 _BINARY: Json = {"type": "string", "format": "binary"}
 _MODEL: Json = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from keelbill.api.stability.catalogue import DEFAULT_MODEL, PUBLIC_MODELS
 from keelbill.api.stability.fields import Choice, Integer, Parameter, Problem, Schema, Text
 from keelbill.api.stability.services import FORMAT, PROMPT, SEED
-from keelbill.api.stability.sizes import nearest_ratio, published_size
+from keelbill.core.sizes import nearest_ratio, published_size
 from keelbill.core.types import Size
+from keelbill.storage.published import DEFAULT_MODEL, PUBLIC_MODELS
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 

@@ -17,7 +17,6 @@ from keelbill.api.openai.links import Linked, Links
 from keelbill.api.openai.parameters import SHARED, model_named, painted_size
 from keelbill.api.platform import Platform
 from keelbill.api.stability.answers import job_headers
-from keelbill.api.stability.catalogue import PUBLIC_MODELS
 from keelbill.api.stability.door import Call, Door
 from keelbill.api.stability.fields import Problem, Values
 from keelbill.api.stability.fields import read_form as read_fields
@@ -25,14 +24,16 @@ from keelbill.api.stability.fields import read_json as read_members
 from keelbill.api.stability.idempotency import fingerprint_of, idempotency
 from keelbill.api.stability.masks import white_where_transparent
 from keelbill.api.stability.services import Picture, PictureField, task_for
-from keelbill.api.stability.sizes import EDIT_IMAGE, MASK, MEGAPIXEL, scaled_to
+from keelbill.api.stability.sizes import EDIT_IMAGE, MASK
 from keelbill.core.errors import InvalidRequest, NotFound
 from keelbill.core.principal import Principal
+from keelbill.core.sizes import MEGAPIXEL, scaled_to
 from keelbill.core.types import Size
 from keelbill.identity.secret import load_secret
 from keelbill.imaging.clean import CleanImage
 from keelbill.jobs.schemas import Idempotency, Outcome
 from keelbill.serving.messages import ImageTask
+from keelbill.storage.published import PUBLIC_MODELS
 
 _EDITED = (PictureField("image", EDIT_IMAGE, required=True), PictureField("mask", MASK))
 _REPAINT_STRENGTH = 0.7

@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from keelbill.api.caller import authorise
 from keelbill.api.platform import Platform
-from keelbill.api.stability.catalogue import PUBLIC_MODELS, Engine, engine_for
 from keelbill.api.stability.services import Picture, PictureField
 from keelbill.api.visits import visit_of
 from keelbill.core.errors import BadImage, InvalidRequest, PaymentRequired
@@ -24,6 +23,7 @@ from keelbill.imaging.clean import CleanImage
 from keelbill.jobs.schemas import Idempotency, ImageRequest, Outcome, Ticket
 from keelbill.serving.messages import ImageTask
 from keelbill.storage.hub import Hub, Kind
+from keelbill.storage.published import PUBLIC_MODELS, Engine, engine_for
 
 _CLIENT_HEADERS = ("stability-client-id", "stability-client-user-id", "stability-client-version", "organization")
 _INSTALLED_FOR_S = 10.0

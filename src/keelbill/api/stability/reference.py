@@ -13,13 +13,14 @@ import click
 
 from keelbill.api.openai.parameters import SHARED
 from keelbill.api.stability.answers import credits_text
-from keelbill.api.stability.catalogue import DEFAULT_MODEL, PUBLIC_MODELS
 from keelbill.api.stability.fields import Choice, Flag, Integer, Number, Parameter, Text
 from keelbill.api.stability.services import SERVICES, PictureField, Service
-from keelbill.api.stability.sizes import RATIOS, PictureLimits, core_size, published_size
+from keelbill.api.stability.sizes import PictureLimits
 from keelbill.api.stability.v1_parameters import IMAGE_TO_IMAGE, MASKING, TEXT_TO_IMAGE, UPSCALE, V1_ENGINES
+from keelbill.core.sizes import RATIOS, core_size, published_size
 from keelbill.ledger.prices import PriceList
 from keelbill.prompting.presets import PRESETS
+from keelbill.storage.published import DEFAULT_MODEL, PUBLIC_MODELS
 
 _HEAD = """# REST API
 

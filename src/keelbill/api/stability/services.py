@@ -12,7 +12,6 @@ from typing import Literal, cast
 
 import msgspec
 
-from keelbill.api.stability.catalogue import DEFAULT_MODEL, PUBLIC_MODELS
 from keelbill.api.stability.fields import MAX_SEED, Choice, Flag, Integer, Number, Parameter, Text, Values
 from keelbill.api.stability.sizes import (
     CREATIVE_IMAGE,
@@ -20,20 +19,17 @@ from keelbill.api.stability.sizes import (
     EDIT_IMAGE,
     FAST_IMAGE,
     MASK,
-    MEGAPIXEL,
-    RATIOS,
     SD3_IMAGE,
     SHAPED_IMAGE,
     ULTRA_IMAGE,
     PictureLimits,
-    core_size,
-    published_size,
-    scaled_to,
 )
 from keelbill.core.principal import Scope
+from keelbill.core.sizes import MEGAPIXEL, RATIOS, core_size, published_size, scaled_to
 from keelbill.core.types import Size
 from keelbill.prompting.presets import PRESETS, apply_preset
 from keelbill.serving.messages import ImageTask, Kind
+from keelbill.storage.published import DEFAULT_MODEL, PUBLIC_MODELS
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keelbill.api.stability.fields import Choice, Integer, Number, Parameter, Text, Values, read_form, read_json
-from keelbill.api.stability.sizes import MEGAPIXEL, scaled_to
 from keelbill.core.errors import InvalidRequest
+from keelbill.core.sizes import MEGAPIXEL, scaled_to
 from keelbill.core.types import Size
 from keelbill.prompting.presets import PRESETS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keelbill.api.stability.catalogue import PUBLIC_MODELS, Engine, engine_for
 from keelbill.ledger.prices import PriceList
+from keelbill.storage.published import PUBLIC_MODELS, Engine, engine_for
 
 EMBEDDED = ("keelbill-mini",)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keelbill.api.stability.sizes import RATIOS, core_size, nearest_ratio, published_size, scaled_to
+from keelbill.core.sizes import RATIOS, core_size, nearest_ratio, published_size, scaled_to
 from keelbill.core.types import Size
 
 
