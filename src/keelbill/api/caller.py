@@ -54,6 +54,11 @@ async def authorise(request: Request, platform: Platform) -> Principal:
     return principal
 
 
+def limiter_name(principal: Principal) -> str:
+    """Return under which name a caller's requests are counted: a key with a limit of its own counts by itself."""
+    return f"key:{principal.key_id}" if principal.rate_limit else principal.org_id
+
+
 def admit(request: Request, platform: Platform, principal: Principal) -> None:
     """Take note of who calls and count the call.
 
@@ -62,7 +67,7 @@ def admit(request: Request, platform: Platform, principal: Principal) -> None:
     """
     visit = visit_of(request)
     visit.principal = principal
-    who = f"key:{principal.key_id}" if principal.rate_limit else principal.org_id
+    who = limiter_name(principal)
     try:
         visit.strike, visit.standing = platform.limiter.hit(who, limit=principal.rate_limit)
     except RateLimited as error:

@@ -44,6 +44,8 @@ from keelbill.serving.gateway import Gateway
 from keelbill.serving.pool import WorkerPool
 from keelbill.storage.blobs import BlobStore
 from keelbill.storage.hub import Hub
+from keelbill.storage.pulls import Pulls
+from keelbill.storage.hub import Hub
 from keelbill.storage.published import PUBLIC_MODELS
 from keelbill.storage.pulls import Pulls
 from keelbill.telemetry.metrics import Metrics

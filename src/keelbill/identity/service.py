@@ -461,6 +461,17 @@ class Accounts:
 
         return await self._database.read(look)
 
+    def rename(self, connection: Connection, principal: Principal, name: str) -> None:
+        """Let people say how they want to be greeted.
+
+        Raises:
+            InvalidRequest: The name is longer than 200 characters.
+        """
+        shown = " ".join(name.split())
+        if len(shown) > 200:
+            raise InvalidRequest("name: at most 200 characters")
+        repository.change_person(connection, principal.user_id, name=shown)
+
     async def invite(self, principal: Principal, email: str, role: str, *, actor: Actor) -> Invitation:
         """Invite an address to the caller's organisation by mail; see `Organisations.invite`."""
 

@@ -21,6 +21,7 @@ from keelbill.api.native.schemas import (
     CurrentSession,
     Join,
     Me,
+    MeChange,
     NewPassword,
     OnlyEmail,
     OnlyPassword,
@@ -126,6 +127,14 @@ async def join(request: Request, response: Response, body: Join) -> CurrentSessi
 async def me(request: Request, caller: CanReadAccount) -> Me:
     """Return the caller's account and organisations."""
     return Me.of(await platform_of(request).accounts.profile(caller))
+
+
+@router.patch("/me", openapi_extra=WITH_SESSION)
+async def change_me(request: Request, caller: SignedIn, body: MeChange) -> Me:
+    """Change the caller's name."""
+    platform = platform_of(request)
+    await platform.db.write(lambda c: platform.accounts.rename(c, caller, body.name))
+    return Me.of(await platform.accounts.profile(caller))
 
 
 @router.post("/sign-in/{provider}/connect", openapi_extra=WITH_SESSION)

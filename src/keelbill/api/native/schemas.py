@@ -141,6 +141,12 @@ class Me(View):
         return cls(**{**vars(profile), "organizations": orgs})
 
 
+class MeChange(Body):
+    """How the caller wants to be greeted."""
+
+    name: str = Field(max_length=200, examples=["Ada"])
+
+
 class CurrentSession(View):
     """The caller's session, with what pages need for writing."""
 
