@@ -90,6 +90,14 @@ def open_header(
     Raises:
         BadImage: The bytes are empty, too many, of another format, damaged, animated, or of too many pixels.
     """
+    image, frames = _opened(data, field, max_bytes, max_pixels)
+    if frames > 1:
+        raise BadImage(f"{field} is animated ({frames} frames); it must be a still picture.")
+    return image
+
+
+def _opened(data: bytes, field: str, max_bytes: int, max_pixels: int) -> tuple[ImageFile, int]:
+    """Read a picture's header, and how many frames it has."""
     if not data:
         raise BadImage(f"{field} is empty (0 bytes); it must be a PNG, JPEG or WebP picture.")
     if len(data) > max_bytes:
@@ -98,7 +106,7 @@ def open_header(
     if kind is None:
         raise BadImage(f"{field} is not a PNG, JPEG or WebP picture; no other format is read.")
     try:
-        with _quiet():
+        with quiet():
             # The plug-in itself, not Image.open: no other decoder can be tricked into reading the bytes.
             image = _OPENERS[kind](BytesIO(data))
             frames = getattr(image, "n_frames", 1)
@@ -107,9 +115,7 @@ def open_header(
     width, height = image.size
     if width * height > max_pixels:
         raise BadImage(f"{field} has {width}x{height} pixels; at most {max_pixels:,} pixels are allowed.")
-    if frames > 1:
-        raise BadImage(f"{field} is animated ({frames} frames); it must be a still picture.")
-    return image
+    return image, frames
 
 
 def decode(data: bytes, *, field: str = "image", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -130,11 +136,45 @@ def decode(data: bytes, *, field: str = "image", max_bytes: int = MAX_BYTES, max
     image = open_header(data, field=field, max_bytes=max_bytes, max_pixels=max_pixels)
     try:
         image.load()
-        with _quiet():
+        with quiet():
             upright = _upright(image)
         return _to_rgb(upright)
     except _DAMAGE as error:
         raise _damaged(field, sniff(data), error) from error
+
+
+def decode_frames(
+    data: bytes, *, field: str = "image", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
+) -> list[Pixels]:
+    """Decode a still or animated picture, upright, without any of its metadata.
+
+    Args:
+        data: The whole file.
+        field: What the picture is called in errors.
+        max_bytes: Longest file.
+        max_pixels: Largest width times height of all frames together.
+
+    Returns:
+        One array for each frame, as `decode` gives them; all have the same size.
+
+    Raises:
+        BadImage: The bytes are no whole picture within the bounds; the message says which rule they break.
+    """
+    image, frames = _opened(data, field, max_bytes, max_pixels)
+    width, height = image.size
+    if frames * width * height > max_pixels:
+        raise BadImage(f"{field} has {frames} frames of {width}x{height}; at most {max_pixels:,} pixels are allowed.")
+    found = []
+    try:
+        for place in range(frames):
+            image.seek(place)
+            image.load()
+            with quiet():
+                upright = _upright(image)
+            found.append(_to_rgb(upright))
+    except _DAMAGE as error:
+        raise _damaged(field, sniff(data), error) from error
+    return [pixels for pixels in found if pixels.shape[:2] == found[0].shape[:2]]
 
 
 def read_bounded(path: Path, *, field: str = "image", max_bytes: int = MAX_BYTES) -> bytes:
@@ -174,7 +214,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Pillow's remarks about odd metadata off the terminal; the lock is because filters are global."""
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
