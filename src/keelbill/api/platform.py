@@ -44,8 +44,6 @@ from keelbill.serving.gateway import Gateway
 from keelbill.serving.pool import WorkerPool
 from keelbill.storage.blobs import BlobStore
 from keelbill.storage.hub import Hub
-from keelbill.storage.pulls import Pulls
-from keelbill.storage.hub import Hub
 from keelbill.storage.published import PUBLIC_MODELS
 from keelbill.storage.pulls import Pulls
 from keelbill.telemetry.metrics import Metrics
@@ -55,6 +53,7 @@ from keelbill.webhooks.courier import Courier
 from keelbill.webhooks.service import Webhooks
 from keelbill.workspace.runs import Runs
 from keelbill.workspace.schemas import Limits as WorkspaceLimits
+from keelbill.workspace.secrets import Secrets
 from keelbill.workspace.service import Workspace
 
 if TYPE_CHECKING:
@@ -101,6 +100,7 @@ class Platform:
         decoder: Opens uploaded pictures safely.
         workspace: Files and settings of the graph editor.
         runs: Graphs that run or ran.
+        secrets: Keys of accounts for other services.
         limiter: Requests of accounts.
         strangers: Requests without a valid credential.
         flood: Credentials that are over their limit right now.
@@ -132,6 +132,7 @@ class Platform:
     decoder: DecodeService
     workspace: Workspace
     runs: Runs
+    secrets: Secrets
     limiter: RateLimiter
     strangers: RateLimiter
     flood: Flood
@@ -329,6 +330,7 @@ def build_platform(
         decoder=DecodeService(max_bytes=settings.max_image_bytes),
         workspace=workspace,
         runs=runs,
+        secrets=Secrets(database, clock, secret),
         limiter=RateLimiter(clock, settings.rate_limit, settings.rate_window_s),
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),
