@@ -151,22 +151,25 @@ class CLIPText(nn.Module):
         if config.projection is not None:
             self.text_projection = nn.Linear(config.width, config.projection, bias=False)
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, stop: int = -2) -> tuple[Tensor, Tensor]:
         """Encode tokens.
 
         Args:
             ids: Token ids with shape ``(B, L)``, `L` at most 77; each row has an end token.
+            stop: Whose states are wanted, counted from the last layer, -1; at most as many as there are.
 
         Returns:
-            The hidden states before the last layer, without final norm, with shape ``(B, L, width)``; and the pooled
-            state at the first end token, projected if there is a projection, with shape ``(B, width or projection)``.
+            The hidden states after that layer, by default the one before the last, without final norm, with shape
+            ``(B, L, width)``; and the pooled state at the first end token, projected if there is a projection, with
+            shape ``(B, width or projection)``.
         """
         x = self.text_model.embeddings(ids)
-        penultimate = x
+        states = [x]
         for layer in self.text_model.encoder.layers:
-            penultimate, x = x, layer(x)
+            x = layer(x)
+            states.append(x)
         end = (ids == END_TOKEN).int().argmax(dim=1)
         pooled = self.text_model.final_layer_norm(x)[torch.arange(len(ids), device=ids.device), end]
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)
-        return torch.as_tensor(penultimate), torch.as_tensor(pooled)
+        return torch.as_tensor(states[max(stop, -len(states))]), torch.as_tensor(pooled)

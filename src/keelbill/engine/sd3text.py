@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -15,6 +16,7 @@ from keelbill.core.errors import BadWeights, InvalidInput
 from keelbill.engine.clip import END_TOKEN, CLIPConfig, CLIPText
 from keelbill.engine.components import Component, Components
 from keelbill.engine.conditioning import Conditioning
+from keelbill.engine.lora import Lora, LowRank, merge_into
 from keelbill.engine.naming import Part
 from keelbill.engine.t5 import T5Config, T5Encoder
 from keelbill.engine.tokenize import FileTokenizer, Segmenter, clip_chunks, weighted_ids
@@ -39,10 +41,12 @@ class CLIPPart:
     Args:
         network: The network.
         pad: Token of unused places: 49407 for CLIP-L, 0 for bigG.
+        stop: Layer whose states are used, counted from the last one, -1.
     """
 
     network: CLIPText
     pad: int
+    stop: int = -2
 
     def encode(self, chunks: Sequence[Sequence[tuple[int, float]]]) -> tuple[Tensor, Tensor]:
         """Encode each chunk on its own.
@@ -61,7 +65,7 @@ class CLIPPart:
         ids = [START_TOKEN, *tokens, END_TOKEN]
         ids += [self.pad] * (CLIP_LENGTH - len(ids))
         device = self.network.text_model.final_layer_norm.weight.device
-        hidden, pooled = self.network(torch.tensor([ids], device=device))
+        hidden, pooled = self.network(torch.tensor([ids], device=device), self.stop)
         return hidden[0].float(), pooled[0].float()
 
 
@@ -156,25 +160,56 @@ class SD3TextEncoder:
         """
         return [self.encode_parts(prompt, prompt, prompt) for prompt in prompts]
 
+    @property
+    def networks(self) -> dict[Part, nn.Module]:
+        """The networks that are there."""
+        found = {Part.CLIP_L: self.clip_l, Part.CLIP_G: self.clip_g, Part.T5: self.t5}
+        return {part: each.network for part, each in found.items() if each is not None}
+
+    def changed(self, loras: Sequence[tuple[Lora, float]], stop: int | None = None) -> SD3TextEncoder:
+        """Return an encoder with changed weights; what is not changed is shared, and this one stays as it is.
+
+        Args:
+            loras: Changes with strengths, in order.
+            stop: Layer of the CLIP networks whose states are used; nothing means as before.
+        """
+
+        def clip(part: Part, before: CLIPPart | None) -> CLIPPart | None:
+            if before is None:
+                return None
+            network = _changed(before.network, [(lora.get(part, {}), strength) for lora, strength in loras])
+            return CLIPPart(network, before.pad, before.stop if stop is None else stop)
+
+        t5 = self.t5
+        if t5 is not None:
+            network = _changed(t5.network, [(lora.get(Part.T5, {}), strength) for lora, strength in loras])
+            t5 = T5Part(network, t5.segment, t5.length)
+        clip_l, clip_g = clip(Part.CLIP_L, self.clip_l), clip(Part.CLIP_G, self.clip_g)
+        return SD3TextEncoder(clip_l, clip_g, t5, self.context_dim, self.pooled_dim)
+
     @torch.no_grad()
-    def encode_parts(self, clip_l: str, clip_g: str, t5: str) -> Conditioning:
+    def encode_parts(self, clip_l: str | None, clip_g: str | None, t5: str | None) -> Conditioning:
         """Encode one prompt that says something different to each encoder.
 
         Args:
-            clip_l: What CLIP-L reads.
-            clip_g: What bigG reads.
-            t5: What T5 reads.
+            clip_l: What CLIP-L reads; nothing leaves it out, as if it were absent.
+            clip_g: What bigG reads; likewise. Without both there are no CLIP tokens.
+            t5: What T5 reads; nothing leaves out its tokens.
         """
-        chunks_l, chunks_g = clip_chunks(clip_l), clip_chunks(clip_g)
-        count = max(len(chunks_l) if self.clip_l else 1, len(chunks_g) if self.clip_g else 1)
-        hidden_l, pooled_l = self._clip(self.clip_l, chunks_l, count, self._width_l)
-        hidden_g, pooled_g = self._clip(self.clip_g, chunks_g, count, self.pooled_dim - self._width_l)
-        words = torch.cat((hidden_l, hidden_g), dim=1)[:, : self.context_dim]
+        chunks_l, chunks_g = clip_chunks(clip_l or ""), clip_chunks(clip_g or "")
+        part_l = self.clip_l if clip_l is not None else None
+        part_g = self.clip_g if clip_g is not None else None
+        count = max(len(chunks_l) if part_l else 1, len(chunks_g) if part_g else 1)
+        hidden_l, pooled_l = self._clip(part_l, chunks_l, count, self._width_l)
+        hidden_g, pooled_g = self._clip(part_g, chunks_g, count, self.pooled_dim - self._width_l)
+        words = torch.cat((hidden_l.to(hidden_g.device), hidden_g), dim=1)[:, : self.context_dim]
         words = F.pad(words, (0, self.context_dim - words.shape[1]))
-        states = self.t5.encode(t5) if self.t5 else words.new_zeros(CLIP_LENGTH, self.context_dim)
+        states = self.t5.encode(t5) if self.t5 and t5 is not None else words.new_zeros(CLIP_LENGTH, self.context_dim)
         device = states.device
         pooled = torch.cat((pooled_l.to(device), pooled_g.to(device)))
-        return Conditioning(torch.cat((words.to(device), states)), pooled)
+        kept = [words.to(device)] if clip_l is not None or clip_g is not None else []
+        kept += [states] if t5 is not None or not kept else []
+        return Conditioning(torch.cat(kept), pooled)
 
     @staticmethod
     def _clip(
@@ -183,6 +218,18 @@ class SD3TextEncoder:
         if part is None:
             return torch.zeros(count * CLIP_LENGTH, width), torch.zeros(width)
         return part.encode(chunks + [[]] * (count - len(chunks)))
+
+
+def _changed(network: _Network, changes: Sequence[tuple[Mapping[str, LowRank], float]]) -> _Network:
+    """Return a copy of a network with low-rank changes; weights that none of them touches are shared."""
+    touched = {name + ".weight" for layers, _ in changes for name in layers}
+    if not touched:
+        return network
+    kept: dict[int, object] = {id(p): p for name, p in network.named_parameters() if name not in touched}
+    copied = copy.deepcopy(network, kept)
+    for layers, strength in changes:
+        merge_into(copied, layers, strength)
+    return copied
 
 
 def _filled(weights: Sequence[float]) -> list[float]:

@@ -49,6 +49,14 @@ class Models(Protocol):
         """
         ...
 
+    def tokenizer(self, name: str) -> str:
+        """Return the content of the ``tokenizer.json`` that belongs to a T5 file of `text_encoders`.
+
+        Raises:
+            BadWeights: There is none beside it.
+        """
+        ...
+
     def upscaler(self, name: str) -> Upscaler:
         """Return an enlarging network by its name in `upscale_models`."""
         ...

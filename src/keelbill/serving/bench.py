@@ -8,13 +8,13 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from keelbill.core.errors import BadWeights, NotFound, UnknownModel
 from keelbill.core.types import Size
 from keelbill.engine.batch import Failed, Finished, Stepped
+from keelbill.engine.sd3text import TOKENIZER_FILES
 from keelbill.engine.upscale import load_upscaler
+from keelbill.engine.weights import open_weights
 from keelbill.graph.errors import Interrupted
 from keelbill.imaging.blur import blur
 from keelbill.imaging.decode import ImageFormat
@@ -25,6 +25,8 @@ from keelbill.serving.tasks import plan
 from keelbill.storage.shelves import UPSCALER, Shelves
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from keelbill.engine.batch import Event, Sampling
@@ -112,13 +114,29 @@ class ShelvedModels:
 
     def tensors(self, folder: str, name: str) -> dict[str, Tensor]:
         """Return the tensors of a file, on the CPU."""
+        file = open_weights(self._path(folder, name))
+        return {key: file.read(key) for key in file.shapes}
+
+    def tokenizer(self, name: str) -> str:
+        """Return the tokeniser's file that lies beside a T5 file.
+
+        Raises:
+            BadWeights: There is none.
+        """
+        path = self._path("text_encoders", name)
+        for place in (path.parent, path.parent.parent):
+            for file in TOKENIZER_FILES:
+                if (place / file).is_file():
+                    return (place / file).read_text(encoding="utf-8")
+        raise BadWeights(
+            f"{name} has no tokeniser.", hint=f"Put the tokenizer.json of T5 v1.1 at {TOKENIZER_FILES[0]}."
+        )
+
+    def _path(self, folder: str, name: str) -> Path:
         path = self._shelves.find(folder, name).path
         if path is None:
             raise UnknownModel(f"file in {folder}", name, self._shelves.names(folder))
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise BadWeights(f"{name} cannot be read: {error}.") from error
+        return path
 
     def upscaler(self, name: str) -> Upscaler:
         """Return an enlarging network."""
