@@ -43,7 +43,7 @@ function address(path, params, query) {
   return text ? `${filled}?${text}` : filled;
 }
 
-async function send(method, url, { body, headers, signal: aborted, keepalive }) {
+async function send(method, url, { body, form, headers, signal: aborted, keepalive }) {
   const sent = { ...headers };
   if (method !== "GET" && session.peek()) sent["x-csrf-token"] = session.peek().csrf_token;
   if (body !== undefined) sent["content-type"] = "application/json";
@@ -51,7 +51,7 @@ async function send(method, url, { body, headers, signal: aborted, keepalive }) 
     return await fetch(url, {
       method,
       headers: sent,
-      body: body === undefined ? undefined : written(body),
+      body: form || (body === undefined ? undefined : written(body)),
       signal: aborted,
       keepalive,
       credentials: "same-origin",
@@ -75,7 +75,7 @@ async function failure(answer) {
 /**
  * Call an operation of the API and return its answer.
  * @param {string} operation As in the OpenAPI document: "GET /api/jobs/{job_id}".
- * @param {{params?: object, query?: object, body?: object, headers?: object, as?: "json" | "blob",
+ * @param {{params?: object, query?: object, body?: object, form?: FormData, headers?: object, as?: "json" | "blob",
  *          signal?: AbortSignal, keepalive?: boolean}} [options]
  * @throws {ApiError} The server refused, or cannot be reached.
  */
@@ -124,4 +124,9 @@ export function thumbnailOf(id) {
 /** Address of a picture's file. */
 export function imageOf(id) {
   return `/api/gallery/${encodeURIComponent(id)}/image`;
+}
+
+/** Address of an uploaded picture's file. */
+export function uploadOf(id) {
+  return `/api/uploads/${encodeURIComponent(id)}/image`;
 }

@@ -9,6 +9,7 @@ import { PlaygroundPage } from "./playground/page.js";
  */
 export const PAGES = [
   { path: "/", title: "page.playground", icon: "wand-sparkles", nav: "main", keys: "g c", page: PlaygroundPage },
+  { path: "/canvas", title: "page.canvas", icon: "brush", nav: "main", keys: "g e", load: () => import("./canvas/page.js") },
   { path: "/gallery", title: "page.gallery", icon: "image", nav: "main", keys: "g g", load: () => import("./gallery/page.js") },
   { path: "/gallery/:id", title: "page.gallery", load: () => import("./gallery/page.js") },
   { path: "/keys", title: "page.keys", icon: "key", nav: "account", load: () => import("./account/keys.js") },

@@ -27,7 +27,7 @@ function kept() {
   }
 }
 
-/** The form. `input` is {id, width, height} of a picture of the gallery, or null. */
+/** The form. `input` is {id, width, height, isUpload} of a picture of the gallery or an upload, or null. */
 export const form = signal(kept());
 
 effect(() => {
@@ -77,7 +77,6 @@ export function requestOf(values) {
   const body = {
     prompt: values.prompt.trim(),
     model: model?.name || options.value.default_model,
-    aspect_ratio: values.ratio,
     previews: true,
   };
   if (values.negative.trim()) body.negative_prompt = values.negative.trim();
@@ -87,8 +86,18 @@ export function requestOf(values) {
   if (values.input) {
     body.image_id = values.input.id;
     body.strength = values.strength;
+  } else {
+    body.aspect_ratio = values.ratio;
   }
   return body;
+}
+
+/** Return the seeds of the pictures that are asked for, and remember a new one in the form. */
+export function seedsOf(values) {
+  const first = values.locked && values.seed ? BigInt(values.seed) : 0n;
+  const seeds = Array.from({ length: values.count }, (_, index) => (first ? String(first + BigInt(index)) : Number(randomSeed())));
+  if (!values.locked) fill({ seed: String(seeds[0]) });
+  return seeds;
 }
 
 /** Return the published shape that is nearest to a size. */

@@ -5,7 +5,9 @@ import { loadRecent } from "../state/account.js";
 import { useCommands } from "../state/commands.js";
 import { useDroppedRecipe } from "../recipes/drop.js";
 import { clearForm } from "./form.js";
-import { Composer, focusPrompt, generate } from "./composer.js";
+import { SourceDialog } from "../sources/dialog.js";
+import { Composer, generate } from "./composer.js";
+import { focusPrompt } from "./fields.js";
 import { History } from "./history.js";
 import { cancelRun, ENDED, resume, runs } from "./runs.js";
 import { Runs, spoken } from "./stage.js";
@@ -40,6 +42,7 @@ export function PlaygroundPage() {
       <${Runs} />
     </section>
     <${History} />
+    <${SourceDialog} />
     ${drop}
   </div>`;
 }

@@ -8,7 +8,9 @@ import { Button, CopyButton, IconButton, Segments } from "../ui/controls.js";
 import { Dialog } from "../ui/dialog.js";
 import { Icon } from "../ui/icon.js";
 import { sentence } from "../entry/frame.js";
-import { codeFor, FORMS } from "./code.js";
+import { editPicture } from "../canvas/source.js";
+import { place } from "../router.js";
+import { codeFor, formsFor, missingFrom } from "./code.js";
 import { fill, randomSeed } from "./form.js";
 import { begin } from "./runs.js";
 
@@ -20,10 +22,10 @@ export function tell(error) {
   toast(error.status === 402 ? `${t("credits.out")} ${sentence(error)}` : sentence(error), { kind: "bad" });
 }
 
-/** Ask for four variations of a picture. */
-export function vary(body, shown) {
+/** Ask for four variations of a picture: the same wish with other seeds. */
+export function vary(body, shown, operation = "POST /api/jobs") {
   const bodies = Array.from({ length: 4 }, () => ({ ...body, seed: Number(randomSeed()), previews: true }));
-  return begin("POST /api/jobs", bodies, shown).catch(tell);
+  return begin(operation, bodies, shown).catch(tell);
 }
 
 /** Ask for a picture four times as wide and high. */
@@ -40,8 +42,12 @@ export function canEnlarge({ width, height }) {
   return width * height <= MAX_ENLARGED_PIXELS && Math.max(width, height) <= 1536;
 }
 
-/** Start the next picture from this one. */
+/** Start the next picture from this one; on the canvas, lay it there. */
 export function useAsInput(picture) {
+  if (place.peek().path === "/canvas") {
+    editPicture(picture);
+    return;
+  }
   fill({ input: { id: picture.id, width: picture.width, height: picture.height } });
   toast(t("result.is_input"), { kind: "good" });
 }
@@ -58,29 +64,33 @@ export function ResultActions({ job, run }) {
   const isPainted = run.operation !== "POST /api/enlargements";
   const source = job.pictureId ? `/api/gallery/${job.pictureId}/image` : `/api/jobs/${job.id}/image`;
   return html`<div class="tile-actions" role="group" aria-label=${t("result.actions")}>
-    ${isPainted && html`<${IconButton} label=${t("result.vary")} icon="shuffle" onClick=${() => vary(run.body, picture)} />`}
+    ${isPainted && html`<${IconButton} label=${t("result.vary")} icon="shuffle" onClick=${() => vary(run.body, { ...picture, label: run.label }, run.operation)} />`}
     ${canEnlarge(picture) &&
     html`<${IconButton} label=${t("result.enlarge", { price: number(options.value?.enlarge_price || 0) })} icon="expand" disabled=${!job.pictureId} onClick=${() => enlarge(picture, run.label)} />`}
     <${IconButton} label=${t("result.use")} icon="image-up" disabled=${!job.pictureId} onClick=${() => useAsInput(picture)} />
+    ${place.value.path !== "/canvas" && html`<${IconButton} label=${t("result.edit")} icon="brush" disabled=${!job.pictureId} onClick=${() => editPicture(picture)} />`}
     ${isPainted && html`<${IconButton} label=${t("result.code")} icon="code" onClick=${() => setCode(true)} />`}
     <a class="icon-button" href=${source} download aria-label=${t("result.download")} title=${t("result.download")}><${Icon} name="download" /></a>
     ${job.pictureId && html`<a class="icon-button" href=${`/gallery/${job.pictureId}`} aria-label=${t("result.details")} title=${t("result.details")}><${Icon} name="info" /></a>`}
-    ${code && html`<${CodeDialog} body=${bodyOf(run, job)} onClose=${() => setCode(false)} />`}
+    ${code && html`<${CodeDialog} body=${bodyOf(run, job)} files=${run.files} onClose=${() => setCode(false)} />`}
   </div>`;
 }
 
 /** The code that makes a picture again. */
-export function CodeDialog({ body, onClose }) {
+export function CodeDialog({ body, files = [], onClose }) {
   const [kind, setKind] = useState("curl");
   const text = codeFor(kind, body, location.origin);
+  const missing = missingFrom(kind, body);
   return html`<${Dialog} wide title=${t("code.title")} onClose=${onClose}>
-    <p class="soft">${t("code.text")}</p>
-    <${Segments} label=${t("code.form")} name="code" value=${kind} choices=${FORMS.map((name) => [name, t(`code.${name}`)])} onValue=${setKind} />
+    <p class="soft">${t(kind === "workflow" ? "code.text_workflow" : "code.text")}</p>
+    <${Segments} label=${t("code.form")} name="code" value=${kind} choices=${formsFor(body).map((name) => [name, t(`code.${name}`)])} onValue=${setKind} />
     <div class="code-box">
       <pre tabindex="0"><code>${text}</code></pre>
       <${CopyButton} text=${text} />
     </div>
-    ${body.steps !== undefined && html`<p class="hint">${t("code.no_steps")}</p>`}
+    ${files.length > 0 && html`<p class="hint">${t("code.files")} ${files.map(({ name, href }) => html`<a key=${name} href=${href} download=${name}>${name}</a> `)}</p>`}
+    ${missing.length > 0 && html`<p class="hint">${t("code.missing", { what: missing.map((name) => t(`code.missing_${name}`)).join(", ") })}</p>`}
+    <p class="hint">${t("code.paste")}</p>
   <//>`;
 }
 

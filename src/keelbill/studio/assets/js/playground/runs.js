@@ -56,13 +56,14 @@ export function resume() {
  * Ask for pictures. The promise ends when all are taken in; what the server refuses is thrown, unless some were taken.
  * @param {string} operation "POST /api/jobs" or "POST /api/enlargements".
  * @param {object[]} bodies One for each picture.
- * @param {{label?: string, width: number, height: number}} shown
+ * @param {{label?: string, width: number, height: number, files?: {name: string, href: string}[]}} shown
+ *   `files` are the pictures that the bodies name by id, for people who run the code of a picture.
  */
 export async function begin(operation, bodies, shown) {
   const jobs = bodies.map((body, index) =>
     signal({ key: index, id: "", state: "sending", seed: body.seed, width: shown.width, height: shown.height, startedAt: 0 }),
   );
-  const run = { id: requestName(), at: Date.now(), operation, body: bodies[0], label: shown.label || bodies[0].prompt, jobs };
+  const run = { id: requestName(), at: Date.now(), operation, body: bodies[0], label: shown.label || bodies[0].prompt, files: shown.files || [], jobs };
   runs.value = [run, ...runs.peek()];
   let refusal = null;
   for (const [index, body] of bodies.entries()) {

@@ -4,15 +4,16 @@ import { number, span, t, tn } from "../i18n/index.js";
 import { options } from "../state/account.js";
 import { Button, Empty, IconButton } from "../ui/controls.js";
 import { Icon } from "../ui/icon.js";
-import { fill, form } from "./form.js";
-import { focusPrompt, generate } from "./composer.js";
-import { ResultActions, ResultView } from "./result.js";
-import { cancel, cancelRun, dismiss, ENDED, runs } from "./runs.js";
+import { fill, form, randomSeed } from "./form.js";
+import { generate } from "./composer.js";
+import { focusPrompt } from "./fields.js";
+import { ResultActions, ResultView, tell } from "./result.js";
+import { begin, cancel, cancelRun, dismiss, ENDED, runs } from "./runs.js";
 
-/** All runs, or an invitation to begin. */
-export function Runs() {
+/** All runs, or an invitation to begin; `quiet` is one sentence instead of it. */
+export function Runs({ quiet }) {
   const shown = runs.value;
-  if (!shown.length) return html`<${Beginning} />`;
+  if (!shown.length) return quiet ? html`<p class="soft runs-none">${quiet}</p>` : html`<${Beginning} />`;
   return html`<ol class="runs">
     ${shown.map((run) => html`<li key=${run.id}><${Run} run=${run} /></li>`)}
   </ol>`;
@@ -38,7 +39,7 @@ function Run({ run }) {
   const states = run.jobs.map((job) => job.value.state);
   const going = states.filter((state) => !ENDED.has(state)).length;
   const model = options.value?.models.find((one) => one.name === run.body.model);
-  const facts = [model?.title || run.body.model, run.body.aspect_ratio, run.body.style_preset && t(`style.${run.body.style_preset}`)].filter(Boolean);
+  const facts = [run.body.kind && t(`canvas.deed_${run.body.kind}`), model?.title || run.body.model, run.body.aspect_ratio, run.body.style_preset && t(`style.${run.body.style_preset}`)].filter(Boolean);
   return html`<article class="run" aria-label=${run.label}>
     <header class="run-head">
       <div>
@@ -59,6 +60,12 @@ function Run({ run }) {
 }
 
 function again(run) {
+  if (run.body.image_id) {
+    const { width, height } = run.jobs[0].peek();
+    const bodies = run.jobs.map(() => ({ ...run.body, seed: Number(randomSeed()) }));
+    begin(run.operation, bodies, { label: run.label, files: run.files, width, height }).catch(tell);
+    return;
+  }
   const { prompt, negative_prompt, model, aspect_ratio, style_preset, steps, cfg_scale } = run.body;
   if (!prompt) return;
   fill({

@@ -1,20 +1,25 @@
 // Reads the recipe of a picture that is dropped, pasted or chosen, and offers to fill it into the form.
-import { html, signal, useEffect } from "../lib.js";
+import { html, signal, useState } from "../lib.js";
 import { t } from "../i18n/index.js";
+import { editPicture } from "../canvas/source.js";
+import { uploadFile } from "../sources/bring.js";
+import { useDropped } from "../sources/dropped.js";
 import { options } from "../state/account.js";
-import { toast } from "../state/toasts.js";
-import { fill, nearestRatio } from "../playground/form.js";
 import { navigate } from "../router.js";
-import { Button, Empty, Note } from "../ui/controls.js";
+import { toast } from "../state/toasts.js";
+import { fill, form } from "../playground/form.js";
+import { Button, Note } from "../ui/controls.js";
 import { Dialog } from "../ui/dialog.js";
-import { Icon } from "../ui/icon.js";
+import { applyRecipe } from "./apply.js";
 import { recipeOf } from "./read.js";
+import { recipeFromText } from "./text.js";
+
+export { applyRecipe };
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 
-/** What was read last: {file, url, kind, recipe}, or null. */
+/** What was read last: {file, name, url, recipe}, or null. */
 const found = signal(null);
-const isOver = signal(false);
 
 /** Read a file, then show what was found. */
 export async function readFile(file) {
@@ -28,7 +33,7 @@ export async function readFile(file) {
     toast(t("recipe.no_picture", { name: file.name }), { kind: "bad" });
     return;
   }
-  found.value = { name: file.name, url: URL.createObjectURL(file), recipe };
+  found.value = { file, name: file.name, url: URL.createObjectURL(file), recipe };
 }
 
 /** Let the person choose a file. */
@@ -40,66 +45,40 @@ export function chooseRecipeFile() {
   input.click();
 }
 
-/** Fill a recipe into the form of the playground. */
-export function applyRecipe(recipe) {
-  const model = options.peek()?.models.find((one) => one.name === recipe.model || one.runs_on === recipe.model);
-  fill({
-    prompt: recipe.prompt,
-    negative: recipe.negative,
-    seed: recipe.seed,
-    locked: Boolean(recipe.seed),
-    steps: recipe.steps && recipe.steps <= 150 ? recipe.steps : "",
-    cfg: recipe.cfg && recipe.cfg >= 1 ? recipe.cfg : "",
-    ratio: recipe.width && recipe.height ? nearestRatio(recipe.width, recipe.height) : "1:1",
-    style: "",
-    count: 1,
-    input: null,
-    ...(model ? { model: model.name } : {}),
-  });
+/** Take files that are dropped or pasted on the page, and text that is a recipe; return what is shown meanwhile. */
+export function useDroppedRecipe() {
+  const hint = useDropped(readFile, t("recipe.drop"), applyText);
+  if (found.value) return html`<${FoundDialog} ...${found.value} />`;
+  return hint;
+}
+
+/** When code, a workflow or a recipe is pasted into the prompt, fill the form with it instead. */
+export function pasteRecipe(event) {
+  const text = event.clipboardData?.getData("text/plain") || "";
+  const { selectionStart: start, selectionEnd: end } = event.currentTarget;
+  const before = form.peek();
+  const asText = () => fill({ ...before, prompt: before.prompt.slice(0, start) + text + before.prompt.slice(end) });
+  if (applyText(text, asText)) event.preventDefault();
+}
+
+/** Fill the form with what a text says, if it is code or a recipe; `asText` is offered as the way back. */
+function applyText(text, asText) {
+  const recipe = recipeFromText(text);
+  if (!recipe) return false;
+  applyRecipe(recipe);
+  const action = asText ? { label: t("recipe.as_text"), run: asText } : undefined;
+  toast(t("recipe.pasted", { what: t(`recipe.what_${recipe.from}`) }), { kind: "good", lifeMs: 9000, action });
+  if (recipe.needs) toast(t("recipe.needs_picture"), { lifeMs: 9000 });
+  return true;
+}
+
+function startFrom(input) {
+  fill({ input });
   navigate("/");
 }
 
-/** Take files that are dropped or pasted anywhere on the page; return what is shown meanwhile. */
-export function useDroppedRecipe() {
-  useEffect(() => {
-    let depth = 0;
-    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-    const enter = (event) => {
-      if (!hasFiles(event)) return;
-      depth += 1;
-      isOver.value = true;
-    };
-    const leave = (event) => {
-      if (!hasFiles(event)) return;
-      depth -= 1;
-      isOver.value = depth > 0;
-    };
-    const over = (event) => hasFiles(event) && event.preventDefault();
-    const drop = (event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      depth = 0;
-      isOver.value = false;
-      readFile(event.dataTransfer.files[0]);
-    };
-    const paste = (event) => {
-      const file = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith("image/"));
-      if (file) {
-        event.preventDefault();
-        readFile(file);
-      }
-    };
-    const all = { dragenter: enter, dragleave: leave, dragover: over, drop, paste };
-    for (const [name, listen] of Object.entries(all)) window.addEventListener(name, listen);
-    return () => {
-      for (const [name, listen] of Object.entries(all)) window.removeEventListener(name, listen);
-    };
-  }, []);
-  if (found.value) return html`<${FoundDialog} ...${found.value} />`;
-  return isOver.value && html`<div class="drop-hint"><${Icon} name="file-up" size=${40} /><p>${t("recipe.drop")}</p></div>`;
-}
-
-function FoundDialog({ name, url, recipe }) {
+function FoundDialog({ file, name, url, recipe }) {
+  const [busy, setBusy] = useState("");
   const close = () => {
     URL.revokeObjectURL(url);
     found.value = null;
@@ -109,13 +88,24 @@ function FoundDialog({ name, url, recipe }) {
     applyRecipe(recipe);
     toast(t("recipe.applied"), { kind: "good" });
   };
+  const bring = async (where, then) => {
+    setBusy(where);
+    const picture = await uploadFile(file);
+    setBusy("");
+    if (!picture) return;
+    close();
+    then(picture);
+  };
+  const picks = html`<${Button} icon="image-up" busy=${busy === "input"} onClick=${() => bring("input", startFrom)}>${t("recipe.as_input")}<//>
+    <${Button} icon="brush" busy=${busy === "canvas"} onClick=${() => bring("canvas", editPicture)}>${t("recipe.on_canvas")}<//>`;
   if (!recipe) {
-    return html`<${Dialog} title=${t("recipe.title")} onClose=${close}>
-      <${Empty} icon="scan-search" title=${t("recipe.none")}>${t("recipe.none_text", { name })}<//>
+    return html`<${Dialog} title=${t("recipe.title")} onClose=${close} actions=${picks}>
+      <div class="recipe-bare"><img src=${url} alt=${name} /></div>
+      <p class="soft">${t("recipe.none_text", { name })}</p>
     <//>`;
   }
   const known = options.value?.models.some((one) => one.name === recipe.model || one.runs_on === recipe.model);
-  return html`<${Dialog} title=${t("recipe.title")} onClose=${close} actions=${html`<${Button} onClick=${close}>${t("dialog.cancel")}<//><${Button} kind="primary" icon="sparkles" onClick=${use}>${t("recipe.use")}<//>`}>
+  return html`<${Dialog} title=${t("recipe.title")} onClose=${close} actions=${html`${picks}<${Button} kind="primary" icon="sparkles" onClick=${use}>${t("recipe.use")}<//>`}>
     <div class="recipe-found">
       <img src=${url} alt=${name} />
       <div>

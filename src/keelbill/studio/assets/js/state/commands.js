@@ -1,7 +1,10 @@
 // What can be done from the command palette and with keys. Pages add what they offer while they are shown.
 import { signal, useEffect } from "../lib.js";
 
-/** Everything that can be done now: {id, title, icon, keys?, hidden?, run}. `title` is a function, for the language. */
+/**
+ * Everything that can be done now: {id, title, icon, keys?, hidden?, notTyping?, run}. `title` is a function, for the
+ * language. `notTyping` leaves keys such as mod+z to a field while somebody writes there.
+ */
 export const commands = signal([]);
 
 /** Which overlay of the shell is open: "", "palette" or "shortcuts". */
@@ -30,7 +33,8 @@ let beforeAt = 0;
 
 function strokeOf(event) {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key.toLowerCase().replace("backspace", "delete");
-  return event.ctrlKey || event.metaKey ? `mod+${key}` : key;
+  if (event.getModifierState?.("AltGraph") || !(event.ctrlKey || event.metaKey)) return key; // AltGr writes [ and ] on many keyboards
+  return event.shiftKey ? `mod+shift+${key}` : `mod+${key}`;
 }
 
 function isTyping(target) {
@@ -38,7 +42,8 @@ function isTyping(target) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.altKey || event.isComposing) return;
+  if (event.defaultPrevented || event.isComposing) return;
+  if (event.altKey && !event.getModifierState?.("AltGraph")) return;
   const stroke = strokeOf(event);
   if (!stroke.startsWith("mod+") && isTyping(event.target)) return;
   if (document.querySelector("dialog[open]") && stroke !== "mod+k") return;
@@ -46,7 +51,7 @@ document.addEventListener("keydown", (event) => {
   const found = commands.peek().findLast((one) => one.keys && (one.keys === stroke || (pair && one.keys === pair)));
   before = stroke;
   beforeAt = event.timeStamp;
-  if (!found) return;
+  if (!found || (found.notTyping && isTyping(event.target))) return;
   event.preventDefault();
   found.run();
 });
