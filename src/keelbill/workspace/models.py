@@ -49,6 +49,16 @@ workspace_setting = Table(
     Column("value", Text, nullable=False),  # JSON
 )
 
+workspace_secret = Table(
+    "workspace_secret",
+    metadata,
+    Column("org_id", String(32), primary_key=True),
+    Column("user_id", String(32), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 graph_run = Table(
     "graph_run",
     metadata,

@@ -33,9 +33,9 @@ CREATE TABLE one_time_token (
     CONSTRAINT pk_one_time_token PRIMARY KEY (digest)
 )
 --;
-CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
---;
 CREATE INDEX ix_one_time_token_expires_ms ON one_time_token (expires_ms)
+--;
+CREATE INDEX ix_one_time_token_user_id ON one_time_token (user_id)
 --;
 CREATE TABLE sign_in_attempt (
     who VARCHAR(64) NOT NULL,
@@ -239,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_org_id_id ON job (org_id, id)
---;
 CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
+--;
+CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
 --;
 CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
 --;
-CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
+CREATE INDEX ix_job_org_id_id ON job (org_id, id)
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -294,19 +294,19 @@ CREATE TABLE picture (
     CONSTRAINT uq_picture_id UNIQUE (id)
 )
 --;
-CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
---;
-CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
---;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
---;
-CREATE INDEX ix_picture_job_id ON picture (job_id)
 --;
 CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
 --;
+CREATE INDEX ix_picture_job_id ON picture (job_id)
+--;
 CREATE INDEX ix_picture_created_ms ON picture (created_ms)
 --;
+CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
+--;
 CREATE INDEX ix_picture_facets ON picture (org_id, deleted_ms, model, width, height, kind, key_id)
+--;
+CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE TABLE album (
     id VARCHAR(32) NOT NULL,
@@ -329,11 +329,11 @@ CREATE TABLE upload (
     CONSTRAINT pk_upload PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_upload_created_ms ON upload (created_ms)
+CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
 --;
 CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
 --;
-CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
+CREATE INDEX ix_upload_created_ms ON upload (created_ms)
 --;
 CREATE TABLE usage_day (
     org_id VARCHAR(32) NOT NULL,
@@ -410,9 +410,9 @@ CREATE TABLE moderation_review (
     CONSTRAINT pk_moderation_review PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_moderation_review_created_ms ON moderation_review (created_ms)
---;
 CREATE INDEX ix_moderation_review_org_id_state_id ON moderation_review (org_id, state, id)
+--;
+CREATE INDEX ix_moderation_review_created_ms ON moderation_review (created_ms)
 --;
 CREATE TABLE workspace_file (
     id VARCHAR(32) NOT NULL,
@@ -456,6 +456,15 @@ CREATE TABLE workspace_setting (
     name VARCHAR(128) NOT NULL,
     value TEXT NOT NULL,
     CONSTRAINT pk_workspace_setting PRIMARY KEY (org_id, user_id, name)
+)
+--;
+CREATE TABLE workspace_secret (
+    org_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    sealed TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    CONSTRAINT pk_workspace_secret PRIMARY KEY (org_id, user_id, name)
 )
 --;
 CREATE TABLE graph_run (
@@ -682,9 +691,9 @@ CREATE TABLE webhook_delivery (
     CONSTRAINT fk_webhook_delivery_webhook_id_webhook FOREIGN KEY(webhook_id) REFERENCES webhook (id) ON DELETE CASCADE
 )
 --;
-CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
---;
 CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
+--;
+CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
 --;
 CREATE TABLE hold_budget (
     hold_id VARCHAR(32) NOT NULL,
