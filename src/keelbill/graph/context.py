@@ -67,6 +67,8 @@ class Context(Protocol):
 
     node_id: str
     models: Models
+    writes_metadata: bool
+    """Whether pictures carry the graph."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a picture that the graph names, such as ``cat.png`` or ``a/b.png [output]``.
@@ -112,8 +114,13 @@ class Context(Protocol):
         """
         ...
 
-    def progress(self, value: int, total: int) -> None:
+    def progress(self, value: int, total: int, image: bytes | None = None) -> None:
         """Tell how far the node is, and obey interrupts.
+
+        Args:
+            value: Parts that are done.
+            total: Parts in all.
+            image: A JPEG to look at, or a PNG that is itself a result.
 
         Raises:
             Interrupted: Somebody stopped the graph.

@@ -94,7 +94,9 @@ class GraphRun:
         executor.run(
             json.loads(self._task.prompt),
             self._task.outputs,
-            context=lambda node: _NodeContext(node, self._bench, self._say, previews=self._job.task.previews),
+            context=lambda node: _NodeContext(
+                node, self._bench, self._say, previews=self._job.task.previews, metadata=self._task.metadata
+            ),
             extra=json.loads(self._task.extra) if self._task.extra else {},
             digests=self._task.files,
             check=self._bench.interrupt.check,
@@ -146,8 +148,9 @@ class GraphRun:
 class _NodeContext:
     """The bench as one node sees it."""
 
-    def __init__(self, node_id: str, bench: Bench, say: Say, *, previews: bool) -> None:
+    def __init__(self, node_id: str, bench: Bench, say: Say, *, previews: bool, metadata: bool) -> None:
         self.node_id = node_id
+        self.writes_metadata = metadata
         self.models: Models = bench.models
         self._bench = bench
         self._say = say
@@ -168,9 +171,9 @@ class _NodeContext:
     def remote(self) -> Remote | None:
         return self._bench.remote
 
-    def progress(self, value: int, total: int) -> None:
+    def progress(self, value: int, total: int, image: bytes | None = None) -> None:
         self._bench.interrupt.check()
-        self._tell(value, total, None)
+        self._tell(value, total, image)
 
     def moderate(self, pixels: Tensor) -> Tensor:
         return self._bench.moderate(pixels)

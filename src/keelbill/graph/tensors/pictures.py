@@ -11,15 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from keelbill.core.errors import InvalidInput, OutOfMemory
-from keelbill.engine.upscale import Upscaler
+from keelbill.core.errors import InvalidInput
 
 MOST_PIXELS: Final = 2**26
 """Pixels that a batch may have in all."""
 
 GREY: Final = 0.5
-TILE: Final = 512
-LEAST_TILE: Final = 128
 _LANCZOS: Final = "lanczos"
 
 
@@ -110,24 +107,6 @@ def _lanczos(picture: Tensor, width: int, height: int) -> Tensor:
     image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
     found = torch.from_numpy(np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
     return found.reshape(height, width, picture.shape[-1]).float() / 255
-
-
-def enlarged(pixels: Tensor, network: Upscaler) -> Tensor:
-    """Enlarge pictures with a network, in smaller tiles if memory does not suffice; transparency is dropped.
-
-    Raises:
-        OutOfMemory: Even the smallest tiles do not fit.
-    """
-    bounded(pixels.shape[0], 4 * pixels.shape[1], 4 * pixels.shape[2])
-    planes = colours(pixels).movedim(-1, 1)
-    tile = TILE
-    while True:
-        try:
-            return torch.stack([network.enlarge(plane, tile=tile) for plane in planes]).movedim(1, -1).contiguous()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            tile //= 2
-            if tile < LEAST_TILE:
-                raise OutOfMemory("The picture is too large to be enlarged on this machine.") from error
 
 
 def padded(pixels: Tensor, left: int, top: int, right: int, bottom: int, feather: int) -> tuple[Tensor, Tensor]:
