@@ -168,7 +168,7 @@ class TestFailure:
                 raise DiskFull("storage: full")
 
             monkeypatch.setattr(house.blobs, "aput", full)
-            with pytest.raises(GenerationFailed):
+            with pytest.raises(Unavailable, match="not charged"):
                 await house.jobs.run(ann, wish())
             assert (house.balance(ann).posted, house.balance(ann).held) == (micro(25), 0)
 

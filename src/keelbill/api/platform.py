@@ -21,6 +21,7 @@ from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
 from keelbill.db import migrate
 from keelbill.db.base import Database, metadata, open_database
+from keelbill.db.notices import listen
 from keelbill.gallery import repository as gallery_repository
 from keelbill.gallery.service import Gallery
 from keelbill.identity import notices
@@ -186,6 +187,9 @@ class Platform:
         await self.gateway.start()
         await self.janitor.recover()
         self._tasks = [asyncio.create_task(self.janitor.run(), name="janitor")]
+        if self.db.dialect == "postgresql":
+            hearing = listen(self.db, self.book.bulletin.hear)
+            self._tasks.append(asyncio.create_task(hearing, name="notices"))
         if self.webhooks.is_on:
             self._tasks.append(asyncio.create_task(self.courier.run(), name="courier"))
         if self.cashier is not None:

@@ -22,9 +22,11 @@ from keelbill.db.base import Database
 from keelbill.gallery.schemas import NewPicture
 from keelbill.gallery.service import Gallery
 from keelbill.jobs import repository
+from keelbill.jobs.bulletin import Bulletin
 from keelbill.jobs.graphs import GraphRuns, KeptFile
 from keelbill.jobs.leases import Leases
 from keelbill.jobs.schemas import Job, State
+from keelbill.jobs.suspects import BLAMED, Suspects
 from keelbill.ledger.errors import HoldNotOpen
 from keelbill.ledger.service import Ledger
 from keelbill.serving.messages import Failed, Succeeded
@@ -91,6 +93,8 @@ class Book:
         self.parts = parts
         self.runs = runs
         self.leases = leases or Leases(parts.clock)
+        self.bulletin = Bulletin(self.leases.process_id)
+        self.suspects = Suspects(parts.clock)
         self.on_message = on_message
         self.lost_holds = 0
         self._settled: OrderedDict[str, Job] = OrderedDict()
@@ -150,12 +154,21 @@ class Book:
         return await self._ended(job_id, "cancelled", epoch, "cancelled", reason)
 
     async def withdraw(self, job_id: str, reason: str) -> bool:
-        """Cancel a job that waits in no queue of this process; false if it does not wait at all."""
-        job = await self.parts.database.write(
-            lambda c: self._end(c, job_id, "cancelled", None, "cancelled", reason, only="queued")
-        )
+        """Cancel a job that neither waits nor runs in this process; false if it does not elsewhere either.
+
+        The other process hears of it, or finds it out when it renews the job's lease, and stops.
+        """
+        own = self.leases.process_id
+
+        def withdraw(connection: Connection) -> Job | None:
+            job = repository.find(connection, job_id)
+            if job is None or (job.state == "running" and job.owner == own):
+                return None
+            return self._end(connection, job_id, "cancelled", job.epoch, "cancelled", reason)
+
+        ended = await self.parts.database.write(withdraw)
         self._tell()
-        return job is not None
+        return ended is not None
 
     async def requeue(self, job_id: str, epoch: int, reason: str) -> int | None:
         """Put a running job back after its worker was lost and return the next attempt, or nothing if it has ended."""
@@ -199,6 +212,7 @@ class Book:
         )
         if job is None:
             return None
+        self._tell_others(connection, job_id)
         charged = self._charge(connection, job, result, now_ms)
         if ref:
             kept = [KeptFile(ref, result.media_type, len(result.image), result.width, result.height)]
@@ -257,6 +271,8 @@ class Book:
             lambda c: self._end(c, job_id, state, epoch, code, message, detail=detail)
         )
         self._tell()
+        if job is not None and code == BLAMED:
+            await self.parts.database.read(self.suspects.look)
         return job is not None
 
     def _end(
@@ -276,6 +292,7 @@ class Book:
         job = repository.end(connection, job_id, state, now_ms, epoch=epoch, only=states, code=code, message=message)
         if job is None:
             return None
+        self._tell_others(connection, job_id)
         self.parts.ledger.void(connection, job_id, code)
         self._run_ended(connection, job, code, message, detail)
         self._count(connection, job, "failed" if state == "failed" else "cancelled", Micro(0))
@@ -296,6 +313,11 @@ class Book:
             compute_ms=job.run_ms,
         )
         self.parts.usage.record(connection, use)
+
+    def _tell_others(self, connection: Connection, job_id: str) -> None:
+        """Spare other server processes a wait; alone, spare PostgreSQL the lock that every message takes."""
+        if self.leases.has_company:
+            self.bulletin.tell(connection, job_id)
 
     def _remember(self, job: Job) -> None:
         self._settled[job.id] = job

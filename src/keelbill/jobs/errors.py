@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from keelbill.core.errors import (
@@ -42,6 +43,20 @@ class OtherRequest(Unprocessable):
 
     def __init__(self) -> None:
         super().__init__("idempotency-key: this key was used for a different request; use a new one.")
+
+
+class Suspected(Unprocessable):
+    """The same request ended two workers a short while ago.
+
+    Args:
+        until: When it may be sent again.
+    """
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(
+            f"This request ended two workers one after the other; it is refused until {until:%H:%M:%S} UTC.",
+            hint="Change the prompt, the picture, the size or the model.",
+        )
 
 
 def failure(code: str, message: str) -> AppError:

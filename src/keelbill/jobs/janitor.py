@@ -46,6 +46,7 @@ class Janitor:
         idempotency key or its client polls. All others end, and their price is given back.
         """
         await self._book.parts.database.write(self._book.leases.begin)
+        await self._book.parts.database.read(self._book.suspects.look)
         return await self._take_up_left()
 
     async def sweep(self) -> int:
@@ -60,6 +61,7 @@ class Janitor:
             return self._book.parts.ledger.sweep(connection, self._live)
 
         swept = await self._book.parts.database.write(sweep)
+        await self._book.parts.database.read(self._book.suspects.look)
         if swept:
             self.swept_holds += swept
             _log.warning("holds_swept", holds=swept)

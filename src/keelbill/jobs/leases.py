@@ -18,17 +18,19 @@ SEEN_EVERY_S = 10.0
 DEAD_AFTER_MS = 45_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Leases:
     """What this server process knows about who is alive.
 
     Attributes:
         clock: For SQLite.
         process_id: Of this server process; fresh at every start.
+        has_company: Whether another server process was alive when this one last said that it is.
     """
 
     clock: Clock
     process_id: str = field(default_factory=new_id)
+    has_company: bool = False
 
     def now_ms(self, connection: Connection) -> int:
         """Return milliseconds by the clock of leases."""
@@ -49,6 +51,7 @@ class Leases:
     def seen(self, connection: Connection) -> None:
         """Say that this process lives."""
         repository.seen(connection, self.process_id, self.now_ms(connection))
+        self.has_company = len(self.living(connection)) > 1
 
     def living(self, connection: Connection) -> set[str]:
         """Return the server processes that live, this one among them."""

@@ -213,6 +213,13 @@ def free_filtered_since(connection: Connection, org_id: str, since_ms: int) -> i
     return int(connection.execute(query).scalar_one())
 
 
+def failed_as(connection: Connection, code: str, since_ms: int) -> list[tuple[str, str, int]]:
+    """Return organisation, task and time of the jobs that failed with a code since a time."""
+    ended = (job.c.task != "") & (job.c.finished_ms > 0) & (job.c.finished_ms >= since_ms)
+    query = select(job.c.org_id, job.c.task, job.c.finished_ms).where(ended, job.c.error_code == code)
+    return [(row.org_id, row.task, row.finished_ms) for row in connection.execute(query)]
+
+
 def forget_result(connection: Connection, job_id: str) -> None:
     """Drop what an ended job keeps of its picture and of the words that asked for it."""
     ended = (job.c.id == job_id) & (job.c.finished_ms > 0)

@@ -17,7 +17,7 @@ from keelbill.jobs.book import Book
 from keelbill.jobs.errors import NOT_CHARGED, NoSuchJob, StillRunning, failure
 from keelbill.jobs.intake import Beside, Intake, Order, check_key
 from keelbill.jobs.schemas import Idempotency, ImageRequest, Job, Outcome, State, Ticket
-from keelbill.serving.gateway import Gateway
+from keelbill.serving.gateway import SUPERSEDED, Gateway
 from keelbill.serving.messages import Cancelled, Event, Failed, Started, Succeeded
 from keelbill.storage.blobs import BlobRef
 
@@ -51,6 +51,7 @@ class Jobs:
         self._blobs = book.parts.blobs
         self._intake = Intake(book.parts.ledger, book.parts.clock, book.leases.process_id)
         self._handing_over: set[asyncio.Task[Ticket]] = set()
+        book.bulletin.on_ended = gateway.ended_elsewhere
 
     # ------------------------------------------------------------ in
 
@@ -97,6 +98,7 @@ class Jobs:
             OtherRequest: The key was used for a different request.
             PaymentRequired: The balance or a cap does not cover them.
             RateLimited: Too many jobs of the account wait or run.
+            Suspected: The same request ended two workers a short while ago.
             Unavailable: The queue is full, the disk is, the database is away, or the server shuts down.
         """
         check_key(idempotency)
@@ -107,6 +109,8 @@ class Jobs:
             earlier = await self._database.read(lambda c: self._intake.bound(c, org_id, key))
             if earlier is not None:
                 return earlier
+        for asked in requests:
+            self._book.suspects.check(principal.org_id, asked.task)
         self._blobs.require_space()
         costs_ms = [self._gateway.estimate(asked.task) for asked in requests]
         order = replace(self._intake.order(principal, requests, costs_ms, idempotency), beside=beside)
@@ -260,7 +264,7 @@ class Jobs:
                 raise NoSuchJob("There is no such job.")
             if job.is_terminal:
                 return await self._ended(job, replayed=replayed)
-            await asyncio.sleep(LOOK_S)
+            await self._book.bulletin.wait(job_id, LOOK_S)
 
     async def _ended(self, job: Job, *, replayed: bool = False) -> Outcome:
         if job.state != "succeeded":
@@ -358,8 +362,11 @@ class Jobs:
         await self.get(principal, job_id)
         try:
             async for event in self._gateway.events(job_id):
+                if event == SUPERSEDED:
+                    break
                 yield event
-            return
+            else:
+                return
         except NotFound:
             pass  # it ended a while ago, or another server process has it
         told_running = False
@@ -367,7 +374,7 @@ class Jobs:
             if job.state == "running" and not told_running:
                 told_running = True
                 yield Started(job.worker, job.attempt)
-            await asyncio.sleep(LOOK_S)
+            await self._book.bulletin.wait(job_id, LOOK_S)
         yield _end_event(job)
 
 

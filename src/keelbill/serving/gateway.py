@@ -62,6 +62,9 @@ FORGET_S: Final = 60.0
 KEPT_BYTES: Final = 64 * 2**20
 KEPT_JOBS: Final = 2000
 
+SUPERSEDED: Final = Failed("superseded", "The job was taken over or ended elsewhere.", retriable=True)
+"""The end of a job that another server process has ended; how, only the job book knows."""
+
 Listener = Callable[[JobSpec, Event], None]
 """Hears everything that happens to any job, in order, on the event loop; its end only after that is stored."""
 
@@ -95,6 +98,9 @@ class _Job:
     state: Literal["queued", "claiming", "running", "ending", "ended"] = "queued"
     worker: str = ""
     losses: int = 0
+    """Tries that came to nothing, those of an earlier life of the server among them."""
+    blame: int = 0
+    """Workers that were lost with it since the server started."""
     needs: Needs = field(default_factory=Needs)
     steps: int = 0
     """Of which its denoising consists, as its worker says."""
@@ -527,11 +533,13 @@ class Gateway:
 
     async def _retry(self, job: _Job, reason: str) -> None:
         job.losses += 1
+        job.blame += 1
         if job.wish is not None:
             await self._end(job, job.wish)
             return
         if job.losses >= MAX_LOSSES:
-            await self._end(job, Failed("worker_lost_twice", "The worker was lost twice while it made this picture."))
+            code = "worker_lost_twice" if job.blame >= MAX_LOSSES else "worker_lost"
+            await self._end(job, Failed(code, "The worker was lost twice while it made this picture."))
             return
         job.needs = replace(job.needs, alone=True)
         await self._again(job, reason)
@@ -575,8 +583,18 @@ class Gateway:
         for job_id, epoch in ours.items():
             job = self._active.get(job_id)
             if job_id not in kept and job is not None and job.epoch == epoch and job.state == "running":
-                self.pool.cancel(job_id, "somebody else has the job")
-                self._ended_as(job, Failed("superseded", "The job was taken over or ended elsewhere.", retriable=True))
+                self.ended_elsewhere(job_id)
+
+    def ended_elsewhere(self, job_id: str) -> None:
+        """Let go of a job that another server process has ended; whoever waits for it here looks in the job book."""
+        job = self._active.get(job_id)
+        if job is None or job.state not in {"queued", "running"}:
+            return
+        if job.state == "running":
+            self.pool.cancel(job_id, "another server process ended it")
+        else:
+            self.queue.remove(job_id)
+        self._ended_as(job, SUPERSEDED)
 
     # ------------------------------------------------------------ the end
 
@@ -591,13 +609,13 @@ class Gateway:
             is_ours = await self._insist(lambda: self._write_end(job, end))
         except (DiskFull, OSError) as error:
             _log.error("result_not_stored", job=job.id, reason=str(error))
-            end = Failed("storage_full", "The picture could not be stored; it was not charged.", retriable=True)
+            end = Failed("storage_full", "The picture could not be stored.", retriable=True)
             failed = end
             is_ours = await self._insist(lambda: self.book.fail(job.id, job.epoch, failed))
         self.pool.acknowledge(job.id, job.epoch)
         if not is_ours:
             self.stale += 1
-            end = Failed("superseded", "The job was taken over or ended elsewhere.", retriable=True)
+            end = SUPERSEDED
         self._ended_as(job, end)
 
     def _write_end(self, job: _Job, end: Terminal) -> Coroutine[Any, Any, bool]:
