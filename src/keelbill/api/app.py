@@ -61,12 +61,13 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     include_routes(app, platform)
-    _describe_credentials(app)
+    _describe(app, platform)
     return app
 
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
+    from keelbill.api.handbook import pages as handbook
     from keelbill.api.native import (
         accounts,
         admin_accounts,
@@ -97,7 +98,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     paid = [routes.router(platform), v1.router(platform), openai.router(platform)]
     for door in paid:
         call_directly(door.routes)
-    doors = [*paid, health.router(platform), pages.router()]
+    doors = [*paid, health.router(platform), handbook.router(), pages.router()]
     own = (
         accounts,
         keys,
@@ -126,15 +127,23 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     app.router.routes.insert(0, Directory(app.routes))
 
 
-def _describe_credentials(app: FastAPI) -> None:
+def _describe(app: FastAPI, platform: Platform) -> None:
+    """Add to the document what FastAPI cannot know: how to send credentials, and a request to paste for each route."""
+    from keelbill.api.deps import cookie_name
+    from keelbill.api.handbook.samples import add_samples
     from keelbill.api.stability.documentation import SECURITY_SCHEMES
 
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = describe()
-        document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
-        return document
+        if app.openapi_schema is None:
+            document = describe()
+            cookie = cookie_name(platform)
+            session = {"session": {"type": "apiKey", "in": "cookie", "name": cookie}}
+            document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES | session
+            add_samples(document, cookie=cookie)
+            app.openapi_schema = document
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to add to the document
 

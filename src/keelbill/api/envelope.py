@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("keelbill.requests")
 
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
-_UNCOUNTED: Final = ("/healthz", "/readyz", "/startupz", "/metrics", "/assets/", "/studio", "/favicon")
+_EDITOR_FILES: Final = tuple(f"/comfy/{folder}/" for folder in ("assets", "cursor", "extensions", "fonts", "scripts"))
+_UNCOUNTED: Final = ("/healthz", "/readyz", "/startupz", "/metrics", "/assets/", "/studio", "/docs", "/favicon")
 """Answers that cost nothing and that browsers and monitors ask for in bursts."""
 
 _QUIET: Final = ("/healthz", "/readyz", "/startupz", "/metrics")
