@@ -1,4 +1,4 @@
-"""The published sizes of pictures: for a ratio, near a shape, of about so many pixels. Knows no picture and no model."""
+"""The published sizes of pictures: for a ratio, near a shape, of so many pixels. Knows no picture and no model."""
 
 from __future__ import annotations
 

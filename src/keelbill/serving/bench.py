@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
 import torch
 
 from keelbill.core.errors import BadWeights, NotFound, UnknownModel
@@ -22,6 +23,8 @@ from keelbill.imaging.encode import encode, from_pixels, to_pixels
 from keelbill.imaging.resize import flatten, stretch
 from keelbill.serving.finish import Finisher
 from keelbill.serving.tasks import plan
+from keelbill.storage.hub import EMBEDDED
+from keelbill.storage.published import PUBLIC_MODELS, engine_for
 from keelbill.storage.shelves import UPSCALER, Shelves
 
 if TYPE_CHECKING:
@@ -156,6 +159,7 @@ class Bench:
         files: References by the names that the graph uses.
         filter_above: Score of the image classifier from which a picture is blurred; above 1 turns it off.
         remote: Calls the image service that this server is set to use; nothing if it is this server.
+        default: Name of the model that paints where none is named.
     """
 
     def __init__(
@@ -168,12 +172,15 @@ class Bench:
         *,
         filter_above: float,
         remote: Remote | None = None,
+        default: str = EMBEDDED,
     ) -> None:
         self.models = ShelvedModels(loop, shelves)
         self.interrupt = Interrupt()
         self.pictures = 0
         """Painted so far."""
         self.remote = remote
+        self._shelves = shelves
+        self._default = default
         self._loop = loop
         self._finisher = finisher
         self._read = read
@@ -234,6 +241,7 @@ class Bench:
             Pixels in [0, 1] with shape ``(H, W, 3)``.
         """
         files = [encode(to_pixels(image.movedim(-1, 0).cpu().numpy()), ImageFormat.PNG) for image in images]
+        task = self._staffed(task)
         studio = self._loop.studio(task.model)
         how = plan(task, studio.model, lambda place: files[int(place)])
         latents = None
@@ -244,6 +252,15 @@ class Bench:
             self.pictures += 1
         pixels = self._finisher.compose(how, studio, latents)
         return torch.from_numpy(from_pixels(flatten(pixels))).movedim(0, -1)
+
+    def _staffed(self, task: ImageTask) -> ImageTask:
+        """Name the installed model that stands for a published one; a stand-in keeps its own steps and guidance."""
+        public = PUBLIC_MODELS.get(task.model)
+        if public is None:
+            return task
+        engine = engine_for(public, installed=self._shelves.installed(), default=self._default)
+        cfg = task.cfg if engine.model == public.name or engine.model == public.runs else engine.cfg
+        return msgspec.structs.replace(task, model=engine.model, steps=engine.steps, cfg=cfg)
 
     def moderate(self, pixels: Tensor) -> Tensor:
         """Return a batch ``(B, H, W, C)`` with those pictures blurred that may not be shown."""

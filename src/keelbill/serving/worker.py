@@ -241,7 +241,14 @@ class Worker:
         above = job.task.filter_above
         remote = ImageService(self.setup.service, job.secret) if self.setup.service else None
         bench = Bench(
-            self._counter, self._finisher, self._shelves, self._read, task.files, filter_above=above, remote=remote
+            self._counter,
+            self._finisher,
+            self._shelves,
+            self._read,
+            task.files,
+            filter_above=above,
+            remote=remote,
+            default=self.setup.model,
         )
         self._graphs[job.job_id] = run = GraphRun(
             job, task, bench, self._caches, lambda event: self._say(job, event),

@@ -1,4 +1,4 @@
-"""The published model names, what they cost and which installed model stands for each. Knows no weights."""
+"""The published models and services, and what of them is installed here. Knows no weights."""
 
 from __future__ import annotations
 
@@ -46,6 +46,24 @@ PUBLIC_MODELS: dict[str, PublicModel] = {
         PublicModel("sd3-medium", "sd3.5-medium", 4, title="Stable Diffusion 3 Medium"),
     )
 }
+
+
+_NO_SEARCH = "This installation has no network that finds things in a picture by their name."
+_NO_CUTOUT = "This installation has no network that tells a subject from its background."
+_NO_LIGHT = "This installation has no network that relights a subject."
+_NO_CONTROL = "This installation has no network that follows the lines of a picture."
+_NO_STYLE = "This installation has no network that takes the style of a picture."
+MISSING: dict[str, str] = {
+    "edit/search-and-replace": _NO_SEARCH,
+    "edit/search-and-recolor": _NO_SEARCH,
+    "edit/remove-background": _NO_CUTOUT,
+    "edit/replace-background-and-relight": _NO_LIGHT,
+    "control/sketch": _NO_CONTROL,
+    "control/structure": _NO_CONTROL,
+    "control/style": _NO_STYLE,
+    "control/style-transfer": _NO_STYLE,
+}
+"""Published services that no installed network can do, with a sentence that says what is missing."""
 
 
 @dataclass(frozen=True)

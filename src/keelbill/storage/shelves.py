@@ -75,6 +75,10 @@ class Shelves:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
+    def installed(self) -> frozenset[str]:
+        """Return the names of the installed models."""
+        return frozenset(model.name for model in self._hub.list(Kind.MODEL))
+
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder; none in one that does not exist."""
         return list(self._shelf(folder))

@@ -29,7 +29,7 @@ from keelbill.core.sizes import MEGAPIXEL, RATIOS, core_size, published_size, sc
 from keelbill.core.types import Size
 from keelbill.prompting.presets import PRESETS, apply_preset
 from keelbill.serving.messages import ImageTask, Kind
-from keelbill.storage.published import DEFAULT_MODEL, PUBLIC_MODELS
+from keelbill.storage.published import DEFAULT_MODEL, MISSING, PUBLIC_MODELS
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 
@@ -247,11 +247,6 @@ def _image(limits: PictureLimits) -> PictureField:
 
 
 _MASK = PictureField("mask", MASK, about="White is changed, black is kept; without it the image's transparency counts.")
-_NO_SEARCH = "This installation has no network that finds things in a picture by their name."
-_NO_CUTOUT = "This installation has no network that tells a subject from its background."
-_NO_LIGHT = "This installation has no network that relights a subject."
-_NO_CONTROL = "This installation has no network that follows the lines of a picture."
-_NO_STYLE = "This installation has no network that takes the style of a picture."
 
 SERVICES: tuple[Service, ...] = (
     Service(
@@ -357,7 +352,7 @@ SERVICES: tuple[Service, ...] = (
             STYLE,
         ),
         (_image(SHAPED_IMAGE),),
-        missing=_NO_SEARCH,
+        missing=MISSING["edit/search-and-replace"],
     ),
     Service(
         "edit/search-and-recolor",
@@ -374,7 +369,7 @@ SERVICES: tuple[Service, ...] = (
             STYLE,
         ),
         (_image(SHAPED_IMAGE),),
-        missing=_NO_SEARCH,
+        missing=MISSING["edit/search-and-recolor"],
     ),
     Service(
         "edit/remove-background",
@@ -383,7 +378,7 @@ SERVICES: tuple[Service, ...] = (
         "edit",
         (CUTOUT_FORMAT,),
         (_image(CUTOUT_IMAGE),),
-        missing=_NO_CUTOUT,
+        missing=MISSING["edit/remove-background"],
     ),
     Service(
         "edit/replace-background-and-relight",
@@ -410,7 +405,7 @@ SERVICES: tuple[Service, ...] = (
             PictureField("light_reference", SHAPED_IMAGE),
         ),
         rules=_relight_rules,
-        missing=_NO_LIGHT,
+        missing=MISSING["edit/replace-background-and-relight"],
         is_async=True,
     ),
     Service(
@@ -420,7 +415,7 @@ SERVICES: tuple[Service, ...] = (
         "edit",
         (PROMPT, CONTROL, NEGATIVE, SEED, FORMAT, STYLE),
         (_image(SHAPED_IMAGE),),
-        missing=_NO_CONTROL,
+        missing=MISSING["control/sketch"],
     ),
     Service(
         "control/structure",
@@ -429,7 +424,7 @@ SERVICES: tuple[Service, ...] = (
         "edit",
         (PROMPT, CONTROL, NEGATIVE, SEED, FORMAT, STYLE),
         (_image(SHAPED_IMAGE),),
-        missing=_NO_CONTROL,
+        missing=MISSING["control/structure"],
     ),
     Service(
         "control/style",
@@ -446,7 +441,7 @@ SERVICES: tuple[Service, ...] = (
             STYLE,
         ),
         (_image(SHAPED_IMAGE),),
-        missing=_NO_STYLE,
+        missing=MISSING["control/style"],
     ),
     Service(
         "control/style-transfer",
@@ -466,7 +461,7 @@ SERVICES: tuple[Service, ...] = (
             PictureField("init_image", SHAPED_IMAGE, required=True),
             PictureField("style_image", SHAPED_IMAGE, required=True),
         ),
-        missing=_NO_STYLE,
+        missing=MISSING["control/style-transfer"],
     ),
     Service(
         "upscale/fast",
