@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keelbill.graph.drawing import to_workflow
 from keelbill.graph.errors import GraphInvalid
 from keelbill.graph.node import Node, Output, choice, file, integer, number, socket, text
+from keelbill.graph.texts import chosen
 from keelbill.graph.validate import validate
-from keelbill.graph.workflow import chosen, is_workflow, to_prompt, to_workflow
+from keelbill.graph.workflow import is_workflow, to_prompt
 
 
 class Loader(Node):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_SEED: Final = 2**64 - 1
 ANY: Final = "*"
+SEEDS: Final = frozenset({"seed", "noise_seed"})
+"""Inputs that editors take for seeds by their name."""
 
 Literals = Mapping[str, Any]
 """Values of a node's inputs that are not links, by name."""
@@ -75,6 +77,11 @@ class Input:
     def is_widget(self) -> bool:
         """Whether the editor shows a field for it and saved workflows hold its value."""
         return self.type in {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"} and not self.is_socket
+
+    @property
+    def has_extra_value(self) -> bool:
+        """Whether saved workflows hold a value of the editor's own after its value: seed control or upload button."""
+        return self.has_upload or (self.type == "INT" and (self.has_control or self.name in SEEDS))
 
 
 def socket(name: str, type: str, *, optional: bool = False, lazy: bool = False, tooltip: str = "") -> Input:  # noqa: A002

@@ -1,23 +1,21 @@
-"""Turns an editor's workflow into the graph that runs, and a graph into a workflow. Knows no server and no run.
+"""Turns an editor's workflow into the graph that runs. Knows no server and no run.
 
 A workflow has positions, widgets in their order, reroutes, muted nodes and subgraphs; the API format has only nodes,
-values and links. Versions 0.4 and 1 of the workflow format are read; 0.4 is written.
+values and links. Versions 0.4 and 1 of the workflow format are read.
 """
 
 from __future__ import annotations
 
 import random
-import re
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from keelbill.graph.definition import Folders, choices
 from keelbill.graph.errors import GraphInvalid
 from keelbill.graph.node import ANY, Input, Node
-from keelbill.graph.places import WRAPPED, as_link
+from keelbill.graph.places import WRAPPED
+from keelbill.graph.texts import resolved
 
 MUTED: Final = 2
 BYPASSED: Final = 4
@@ -28,11 +26,6 @@ OUTSIDE: Final = -20
 
 MAX_NODES: Final = 5000
 MAX_DEPTH: Final = 16
-SEEDS: Final = frozenset({"seed", "noise_seed"})
-_BLOCK_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
-_LINE_COMMENT: Final = re.compile(r"(?<!:)//[^\n]*")  # an address is no comment
-_GROUP: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
-_PERCENT: Final = re.compile(r"%([^%\n]{1,200})%")
 
 
 class Wire(NamedTuple):
@@ -96,7 +89,7 @@ def to_prompt(
     converter = _Converter(workflow, nodes, folders)
     prompt = converter.convert()
     for name, node in prompt.items():
-        node["inputs"] = _resolved(node["inputs"], nodes[node["class_type"]], prompt, random.Random(f"{seed}/{name}"))
+        node["inputs"] = resolved(node["inputs"], nodes[node["class_type"]], prompt, random.Random(f"{seed}/{name}"))
     return prompt
 
 
@@ -353,184 +346,9 @@ def _widget_values(node: Mapping[str, Any], kind: type[Node]) -> dict[str, Any]:
         if place >= len(values):
             break
         found[each.name] = values[place]
-        place += 1 + has_extra_value(each)
+        place += 1 + each.has_extra_value
     return found
-
-
-def has_extra_value(each: Input) -> bool:
-    """Return whether a field is followed by a value of the editor's own: seed control, or the upload button."""
-    return each.has_upload or (each.type == "INT" and (each.has_control or each.name in SEEDS))
 
 
 def _wrapped(value: Any) -> Any:
     return {WRAPPED: value} if isinstance(value, list) else value
-
-
-# ------------------------------------------------------------ what the editor does with text
-
-
-def _resolved(
-    inputs: Mapping[str, Any], kind: type[Node], prompt: Mapping[str, Any], chooser: random.Random
-) -> dict[str, Any]:
-    """Do with text fields what the editor does before it submits."""
-    found = dict(inputs)
-    for each in kind.inputs:
-        value = found.get(each.name)
-        if each.type != "STRING" or not isinstance(value, str):
-            continue
-        if each.is_dynamic:
-            found[each.name] = chosen(value, chooser)
-        elif each.name == "filename_prefix":
-            found[each.name] = _PERCENT.sub(lambda match: _replaced(match, prompt), value)
-    return found
-
-
-def chosen(text: str, chooser: random.Random) -> str:
-    """Take comments out of a text and choose one of each group such as ``{red|blue|{dark|light} green}``.
-
-    Args:
-        text: At most 100,000 characters.
-        chooser: Decides.
-    """
-    text = _LINE_COMMENT.sub("", _BLOCK_COMMENT.sub("", text))
-    for _ in range(1000):
-        match = _GROUP.search(text)
-        if match is None:
-            break
-        text = text[: match.start()] + chooser.choice(match[1].split("|")) + text[match.end() :]
-    return text.replace("\\{", "{").replace("\\}", "}")
-
-
-def _replaced(match: re.Match[str], prompt: Mapping[str, Any]) -> str:
-    name, _, rest = match[1].partition(":")
-    if name == "date" and rest:
-        return _date(rest)
-    title, dot, widget = match[1].rpartition(".")
-    if dot:
-        for node in prompt.values():
-            if node["_meta"]["title"] == title or node["class_type"] == title:
-                value = node["inputs"].get(widget)
-                if isinstance(value, str | int | float):
-                    return re.sub(r'[/\\?%*:|"<>\x00-\x1f]', "_", str(value))
-    return match[0]
-
-
-def _date(pattern: str) -> str:
-    now = datetime.now(UTC).astimezone()
-    parts = {"yyyy": f"{now:%Y}", "yy": f"{now:%y}", "MM": f"{now:%m}", "M": str(now.month), "dd": f"{now:%d}"}
-    parts |= {"d": str(now.day), "hh": f"{now:%H}", "h": str(now.hour), "mm": f"{now:%M}", "m": str(now.minute)}
-    parts |= {"ss": f"{now:%S}", "s": str(now.second)}
-    return re.sub("|".join(parts), lambda match: parts[match[0]], pattern)
-
-
-# ------------------------------------------------------------ back
-
-
-COLUMN: Final = 340
-ROW: Final = 40
-WIDTH: Final = 280
-LINE: Final = 26
-
-
-def to_workflow(prompt: Mapping[str, Any], nodes: Mapping[str, type[Node]]) -> dict[str, Any]:
-    """Lay a graph in the API format out as a workflow that an editor opens.
-
-    Args:
-        prompt: A valid graph; nodes of unknown classes are left out.
-        nodes: Classes by name.
-    """
-    names = [name for name, node in prompt.items() if node.get("class_type") in nodes]
-    numbers = {name: number for number, name in enumerate(names, 1)}
-    columns = _columns(prompt, names)
-    heights: dict[int, int] = {}
-    links: list[list[Any]] = []
-    shown: list[dict[str, Any]] = []
-    leaving: dict[tuple[str, int], list[int]] = {}
-    for name in names:
-        kind, given = nodes[prompt[name]["class_type"]], prompt[name].get("inputs", {})
-        slots: list[dict[str, Any]] = []
-        values: list[Any] = []
-        for each in kind.inputs:
-            link = as_link(given.get(each.name))
-            if link is not None and link.node not in numbers:
-                link = None
-            if not each.is_widget or link is not None:
-                number = None
-                if link is not None:
-                    number = len(links) + 1
-                    links.append([number, numbers[link.node], link.slot, numbers[name], len(slots), each.type])
-                    leaving.setdefault((link.node, link.slot), []).append(number)
-                slot: dict[str, Any] = {"name": each.name, "type": each.type, "link": number}
-                if each.is_widget:
-                    slot["widget"] = {"name": each.name}
-                if each.is_optional:
-                    slot["shape"] = 7
-                slots.append(slot)
-            if each.is_widget:
-                value = given.get(each.name, each.default) if link is None else each.default
-                values.append(value[WRAPPED] if isinstance(value, Mapping) and WRAPPED in value else value)
-                if each.has_upload:
-                    values.append("image")
-                elif has_extra_value(each):
-                    values.append("fixed")
-        long_texts = sum(each.is_multiline for each in kind.inputs)
-        height = LINE * (2 + max(len(slots), len(kind.outputs)) + len(values)) + 80 * long_texts
-        column = columns[name]
-        top = heights.get(column, 0)
-        heights[column] = top + height + ROW
-        title = prompt[name].get("_meta", {}).get("title")
-        shown.append(
-            {
-                "id": numbers[name],
-                "type": kind.name,
-                "pos": [column * COLUMN, top],
-                "size": [WIDTH, height],
-                "flags": {},
-                "order": numbers[name] - 1,
-                "mode": 0,
-                "inputs": slots,
-                "outputs": [],
-                "properties": {"Node name for S&R": kind.name},
-                "widgets_values": values,
-                **({"title": title} if title and title != (kind.display_name or kind.name) else {}),
-            }
-        )
-    for name, node in zip(names, shown, strict=True):
-        for place, output in enumerate(nodes[prompt[name]["class_type"]].outputs):
-            node["outputs"].append(
-                {
-                    "name": output.name or output.type,
-                    "type": output.type,
-                    "links": leaving.get((name, place), []),
-                    "slot_index": place,
-                }
-            )
-    return {
-        "id": str(uuid.uuid4()),
-        "revision": 0,
-        "last_node_id": len(names),
-        "last_link_id": len(links),
-        "nodes": shown,
-        "links": links,
-        "groups": [],
-        "config": {},
-        "extra": {},
-        "version": 0.4,
-    }
-
-
-def _columns(prompt: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
-    """Return each node's column: one more than the farthest of those that it needs; circles are cut."""
-    known = dict.fromkeys(names, 0)
-    for _ in range(len(known)):
-        is_settled = True
-        for name in known:
-            sources = (as_link(value) for value in prompt[name].get("inputs", {}).values())
-            column = max(
-                (known[link.node] + 1 for link in sources if link is not None and link.node in known), default=0
-            )
-            if column > known[name] and column <= len(known):
-                known[name], is_settled = column, False
-        if is_settled:
-            break
-    return known
