@@ -30,6 +30,7 @@ from keelbill.identity.wiring import Identity, build_identity
 from keelbill.imaging.sandbox import DecodeService
 from keelbill.jobs import repository as job_repository
 from keelbill.jobs.book import Book, Parts
+from keelbill.jobs.departures import Departures
 from keelbill.jobs.janitor import Janitor
 from keelbill.jobs.service import Jobs
 from keelbill.ledger import audit
@@ -69,6 +70,7 @@ log = structlog.get_logger("keelbill.platform")
 IDENTITY_SWEEP_S = 300.0
 BOOKS_EVERY_S = 86_400.0
 BOOKS_FIRST_S = 0.0
+DEPARTURES_EVERY_S = 5.0
 MODERATION_SWEEP_S = 3_600.0
 WORKSPACE_SWEEP_S = 3_600.0
 LAG_EVERY_S = 1.0
@@ -106,6 +108,7 @@ class Platform:
         strangers: Requests without a valid credential.
         flood: Credentials that are over their limit right now.
         pulls: Models that are being fetched.
+        departures: Cancels what waits for people who have gone.
         cashier: Sells credits by card; nothing if the operator did not set that up.
         started_ms: When everything ran, in milliseconds since 1970.
         is_started: Whether everything runs.
@@ -138,6 +141,7 @@ class Platform:
     strangers: RateLimiter
     flood: Flood
     pulls: Pulls
+    departures: Departures
     cashier: Cashier | None = None
     started_ms: int = 0
     is_started: bool = False
@@ -198,6 +202,7 @@ class Platform:
             Repeater("identity", IDENTITY_SWEEP_S, lambda: self.db.write(self.identity.sweep)),
             Repeater("books", BOOKS_EVERY_S, self.check_books, first_s=BOOKS_FIRST_S),
             Repeater("workspace", WORKSPACE_SWEEP_S, self.workspace.sweep),
+            Repeater("departures", DEPARTURES_EVERY_S, self.departures.settle),
             Repeater("moderation", MODERATION_SWEEP_S, lambda: self.db.write(self.moderation.sweep)),
         ]
         for repeater in self._repeaters:
@@ -339,6 +344,7 @@ def build_platform(
         strangers=RateLimiter(clock, STRANGERS_LIMIT, STRANGERS_WINDOW_S),
         flood=Flood(clock),
         pulls=Pulls(Hub.from_settings(settings)),
+        departures=Departures(book, gateway),
         cashier=_cashier(settings, database, ledger, clock, telemetry, identity),
         migrates=migrates,
     )

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", description="Address under which users reach the server; else host and port.")
     allowed_hosts: str = Field(default="", description="More host names that requests may name, separated by commas.")
     allowed_origins: str = Field(default="", description="Web origins that may call the API, separated by commas.")
+    setup_networks: str = Field(
+        default="", description="CIDR blocks from which a new server may be set up besides this machine, with commas."
+    )
     trust_proxy: bool = Field(default=False, description="Whether X-Forwarded-For of a local proxy is believed.")
     database_url: str = Field(default="", description="postgresql://… ; else a SQLite file in the data folder.")
     operator_token: str = Field(default="", description="Token for /metrics from other machines.", repr=False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from sqlalchemy import Connection
 
 from keelbill.core.clock import Clock
+from keelbill.core.errors import InvalidInput
 from keelbill.core.settings import Settings
 from keelbill.db.base import Database
 from keelbill.identity import session_repository
@@ -112,6 +114,7 @@ def build_identity(
         open_registration=settings.open_registration,
         require_verification=settings.require_verification,
         base_url=base_url(settings),
+        setup_networks=networks(settings.setup_networks),
     )
     accounts = Accounts(parts, rules, on_verified)
     return Identity(
@@ -122,6 +125,26 @@ def build_identity(
         postman=postman,
         clock=clock,
     )
+
+
+def networks(listed: str) -> tuple[str, ...]:
+    """Return the CIDR blocks of a list with commas.
+
+    Raises:
+        InvalidInput: One of them is none.
+    """
+    found = []
+    for word in listed.replace(",", " ").split():
+        try:
+            found.append(str(ip_network(word)))
+        except ValueError as error:
+            raise InvalidInput(
+                "setup_networks",
+                word,
+                "an address or a CIDR block, such as 172.16.0.0/12",
+                hint="Separate with commas.",
+            ) from error
+    return tuple(found)
 
 
 def base_url(settings: Settings) -> str:

@@ -152,6 +152,7 @@ async def change_account(request: Request, caller: Staff, user_id: str, body: Ac
 
     await platform.db.write(change)
     platform.keys.forget_cached()
+    await platform.departures.settle()
 
 
 @router.get("/vouchers", openapi_extra=WITH_CREDENTIAL)

@@ -70,6 +70,7 @@ async def delete_org(request: Request, caller: RecentlySignedIn) -> None:
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
     await _write(request, lambda c: orgs.delete(c, caller, actor=actor))
     platform_of(request).keys.forget_cached()
+    await platform_of(request).departures.settle()
 
 
 @router.get("/current/members", openapi_extra=WITH_CREDENTIAL)
@@ -100,10 +101,11 @@ async def change_member(request: Request, caller: RecentlySignedIn, user_id: str
 
 @router.delete("/current/members/{user_id}", status_code=204, response_class=Response, openapi_extra=WITH_SESSION)
 async def remove_member(request: Request, caller: SignedIn, user_id: str) -> None:
-    """Put a member out, or leave; the member's keys here end at once."""
+    """Put a member out, or leave; the member's keys here end at once, and what waits for them is cancelled."""
     orgs, actor = platform_of(request).accounts.orgs, actor_of(request, caller)
     await _write(request, lambda c: orgs.remove(c, caller, user_id, actor=actor))
     platform_of(request).keys.forget_cached()
+    await platform_of(request).departures.settle()
 
 
 @router.get("/current/invitations", openapi_extra=WITH_SESSION)
