@@ -76,6 +76,7 @@ class Workbench:
     models: Models = field(default_factory=Shelf)
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     node_id: str = "1"
+    writes_metadata: bool = True
     steps: list[tuple[int, int]] = field(default_factory=list)
     samplings: list[Sampling] = field(default_factory=list)
     neighbours: Sequence[Sampling] = ()
@@ -106,7 +107,7 @@ class Workbench:
     def remote(self) -> Callable[[str, dict[str, str], dict[str, bytes]], bytes] | None:
         return None
 
-    def progress(self, value: int, total: int) -> None:
+    def progress(self, value: int, total: int, image: bytes | None = None) -> None:
         self.steps.append((value, total))
 
     def moderate(self, pixels: Tensor) -> Tensor:
