@@ -70,7 +70,8 @@ class LiveServer:
             host="127.0.0.1",
             port=0,
             http=guarded(),
-            ws="none",
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=5,
@@ -158,9 +159,9 @@ class LiveServer:
             self.pool.step_s = 0.0
 
     def wait_until_idle(self, timeout_s: float = 10) -> None:
-        """Wait until no worker has a job."""
+        """Wait until no worker has a job and the end of each is written down."""
         deadline = time.monotonic() + timeout_s
-        while any(worker.running for worker in self.pool.workers()):
+        while any(worker.running for worker in self.pool.workers()) or self.platform.gateway.jobs():
             if time.monotonic() > deadline:
                 raise TimeoutError("a job still runs")
             time.sleep(0.02)

@@ -203,7 +203,7 @@ class TestBytes:
 
     async def test_picture_deleted_elsewhere(self, workspace: Workspace, ada: Account, database: Database) -> None:
         gone, stays = await workspace.keep_outputs(ada, JOB, [made(content=b"1"), made(content=b"2")])
-        await database.write(lambda c: workspace.forget(c, JOB, lambda ref: ref == stays.blob_ref))
+        await database.write(lambda c: workspace.forget(c, JOB, {stays.blob_ref}))
         assert [each.name for each in await workspace.newest(ada, "output")] == [stays.name]
         with pytest.raises(NoSuchFile):
             await workspace.find(ada, gone.place)

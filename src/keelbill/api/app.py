@@ -67,6 +67,7 @@ def create_app(platform: Platform) -> FastAPI:
 
 def include_routes(app: FastAPI, platform: Platform) -> None:
     """Add the routes of every front door."""
+    from keelbill.api.comfy.routes import graph_door
     from keelbill.api.handbook import pages as handbook
     from keelbill.api.native import (
         accounts,
@@ -124,6 +125,8 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     )
     for door in [*doors, *(part.router for part in own)]:
         app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once
+    graphs = app.state.graphs = graph_door(platform)
+    app.router.routes.extend(graphs.routes)
     app.router.routes.insert(0, Directory(app.routes))
 
 

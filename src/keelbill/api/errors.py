@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keelbill.core.errors import AppError
+from keelbill.graph.errors import GraphInvalid
 
 Family = Literal["v2beta", "v1", "openai", "graph"]
 Headers = list[tuple[bytes, bytes]]
@@ -140,6 +141,8 @@ def render(error: AppError, path: str, request_id: str) -> Rendered:
                 "code": "insufficient_quota" if status == 402 else name,
             }
         }
+    elif isinstance(error, GraphInvalid) and family == "graph":
+        body = error.body()
     elif family == "graph":
         kind = _GRAPH_TYPES.get(status, error.code if status < 500 else name)
         told = {"type": kind, "message": " ".join(problems), "details": "", "extra_info": {}}

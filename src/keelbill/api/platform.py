@@ -368,7 +368,7 @@ def _grant(ledger: Ledger, connection: Connection, org_id: str, who: str) -> Non
 def _forget(workspace: Workspace, connection: Connection, job_id: str) -> None:
     """Let job and workspace forget the pictures of a job that are no longer in the gallery."""
     job_repository.forget_result(connection, job_id)
-    workspace.forget(connection, job_id, lambda ref: gallery_repository.mentions(connection, ref))
+    workspace.forget(connection, job_id, gallery_repository.refs_of_job(connection, job_id))
 
 
 def _is_needed(workspace: Workspace, runs: Runs, connection: Connection, ref: str) -> bool:

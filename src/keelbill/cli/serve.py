@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,11 +21,14 @@ from keelbill.core.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.types import ASGIApp
 
     from keelbill.api.platform import Platform
     from keelbill.identity.schemas import Bootstrap
 
 BACKLOG = 2048
+MAX_FRAME_BYTES = 2**17
+"""Longest frame that a client of the graph editor's socket may send."""
 
 
 class AddressTaken(AppError):
@@ -58,10 +62,14 @@ def command(host: str | None, port: int | None, scripted: bool, cluster: str | N
         changed["scripted_engine"] = True
     if cluster is not None:
         changed["cluster"] = cluster
-    listener = listen(changed.get("host", settings.host), changed.get("port", settings.port))
-    changed["port"] = listener.getsockname()[1]
-    with listener:
-        run(settings.model_copy(update=changed), listener)
+    with ExitStack() as stack:
+        host_now = changed.get("host", settings.host)
+        listener = stack.enter_context(listen(host_now, changed.get("port", settings.port)))
+        changed["port"] = listener.getsockname()[1]
+        listeners = [listener]
+        if settings.graph_port:
+            listeners.append(stack.enter_context(listen(host_now, settings.graph_port)))
+        run(settings.model_copy(update=changed), listeners)
 
 
 def listen(host: object, port: object) -> socket.socket:
@@ -86,9 +94,10 @@ def listen(host: object, port: object) -> socket.socket:
     return listener
 
 
-def run(settings: Settings, listener: socket.socket) -> None:
+def run(settings: Settings, listeners: list[socket.socket]) -> None:
     """Serve until a signal ends it."""
     from keelbill.api.app import create_app
+    from keelbill.api.comfy.own_port import OwnPort
     from keelbill.api.guard import guarded
     from keelbill.api.platform import build_platform
     from keelbill.telemetry import logs
@@ -96,8 +105,11 @@ def run(settings: Settings, listener: socket.socket) -> None:
     logs.configure(settings.log_format, show_prompts=settings.log_prompts)
     platform = build_platform(settings, migrates=True)
     protocol = guarded(trusts_loopback=settings.trust_proxy, on_refusal=platform.telemetry.rejected)
-    server = _server(platform, create_app(platform), protocol)
-    server.run(sockets=[listener])
+    app: ASGIApp = create_app(platform)
+    if settings.graph_port:
+        app = OwnPort(app, settings.graph_port)
+    server = _server(platform, app, protocol)
+    server.run(sockets=listeners)
     if not server.started:
         sys.exit(3)
 
@@ -110,7 +122,9 @@ def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -
         app,  # type: ignore[arg-type]  # uvicorn's type for applications is wider than FastAPI's
         http=protocol,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # most of what is sent are pictures
         log_config=None,
         access_log=False,
         server_header=False,

@@ -123,6 +123,12 @@ def mentions(connection: Connection, ref: str) -> bool:
     return connection.execute(select(picture.c.number).where(used).limit(1)).first() is not None
 
 
+def refs_of_job(connection: Connection, job_id: str) -> set[str]:
+    """Return the blobs of a job's pictures that are still in the history."""
+    query = select(picture.c.blob_ref).where(picture.c.job_id == job_id, picture.c.deleted_ms == 0)
+    return set(connection.execute(query).scalars())
+
+
 def all_refs(connection: Connection) -> set[str]:
     """Return every blob that a row mentions."""
     rows = connection.execute(select(picture.c.blob_ref, picture.c.thumb_ref))

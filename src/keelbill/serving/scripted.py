@@ -7,6 +7,7 @@ measured without painting.
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from keelbill.serving.messages import (
     Cancelled,
     Event,
     Failed,
+    GraphTask,
     ImageTask,
     JobSpec,
     Progress,
@@ -35,6 +37,7 @@ from keelbill.serving.messages import (
     WorkerInfo,
 )
 from keelbill.serving.pool import OnCapacity, OnEvent, OnLost
+from keelbill.serving.scripted_graph import ScriptedGraphs
 
 MODEL: Final = "scripted"
 MODEL_HASH: Final = sha256(MODEL.encode()).hexdigest()
@@ -124,6 +127,7 @@ class ScriptedPool:
         capacities = list(capacities) + [0] * (workers - len(capacities))
         self._workers = {f"scripted-{i}": _Worker(f"scripted-{i}", capacities[i]) for i in range(workers)}
         self._restarts: set[asyncio.Task[None]] = set()
+        self._graphs = ScriptedGraphs()
         self._on_event: OnEvent | None = None
         self._on_lost: OnLost | None = None
         self._on_capacity: OnCapacity = lambda: None
@@ -218,7 +222,12 @@ class ScriptedPool:
             fault, left = entry
             if isinstance(fault, Fault) and fault.kind == "oom" and is_large:
                 continue
-            if isinstance(fault, Fault) and isinstance(left, int) and left > 0 and fault.when in task.prompt:
+            if (
+                isinstance(fault, Fault)
+                and isinstance(left, int)
+                and left > 0
+                and fault.when in (task.graph.prompt if task.graph else task.prompt)
+            ):
                 entry[1] = left - 1
                 return fault
         return None
@@ -228,6 +237,9 @@ class ScriptedPool:
         fault = self._fault(task, worker)
         steps = task.steps or self.steps
         self._say(worker, run, Started(worker.name, run.job.attempt))
+        if task.graph is not None:
+            await self._play_graph(worker, run, task.graph, fault)
+            return
         for step in range(steps + 1):
             if step:
                 await self._step(run)
@@ -245,6 +257,35 @@ class ScriptedPool:
         else:
             result = self._paint(task, steps, filtered)
         self._say(worker, run, result if run.cancelled is None else Cancelled(run.cancelled))
+
+    async def _play_graph(self, worker: _Worker, run: _Run, graph: GraphTask, fault: Fault | None) -> None:
+        task, current = run.job.task, ""
+        for news in self._graphs.play(graph, previews=task.previews, default_steps=self.steps):
+            current = news.node or current
+            if news.kind == "progress":
+                await self._step(run)
+            if run.cancelled is not None:
+                self._say(worker, run, Cancelled(run.cancelled))
+                return
+            self._say(worker, run, news)
+            if fault and news.kind == "progress" and news.value == fault.step:
+                if fault.kind == "fail":
+                    detail = json.dumps({"node_id": current, "exception_type": "GenerationFailed"})
+                    failed = Failed("internal_error", "The script says that this node fails.", detail=detail)
+                    self._say(worker, run, failed)
+                else:
+                    await self._suffer(worker, run, fault)
+                return
+        done = Succeeded(
+            image=b"",
+            media_type="",
+            width=task.width,
+            height=task.height,
+            seed=task.seed,
+            model=MODEL,
+            model_hash=MODEL_HASH,
+        )
+        self._say(worker, run, done)
 
     async def _step(self, run: _Run) -> None:
         if self.step_s:

@@ -69,7 +69,7 @@ class _Line:
     task: asyncio.Task[None] | None = None
     live: Live | None = None
     is_settled: asyncio.Event = field(default_factory=asyncio.Event)
-    unstored: int = 0
+    behind: int = 0
     failure: AppError | None = None
 
 
@@ -192,8 +192,8 @@ class Runs:
             line = self._lines[spec.job_id] = _Line()
             line.task = asyncio.get_running_loop().create_task(self._work(spec.job_id, line), name="graph run")
             line.task.add_done_callback(_report)
-        if isinstance(event, GraphNews) and event.kind == "output":
-            line.unstored += 1
+        if not isinstance(event, Succeeded | Failed | Cancelled):
+            line.behind += 1
             line.is_settled.clear()
         line.waiting.put_nowait(event)
 
@@ -214,15 +214,15 @@ class Runs:
                 except AppError as error:
                     line.failure = line.failure or error
                     _log.warning("run_not_recorded", job=job_id, reason=error.message)
-                finally:
-                    if isinstance(event, GraphNews) and event.kind == "output":
-                        line.unstored -= 1
-                    if not line.unstored:
-                        line.is_settled.set()
                 if isinstance(event, Succeeded | Failed | Cancelled):
                     return
+                line.behind -= 1
+                if not line.behind:
+                    line.is_settled.set()
         finally:
             self._lines.pop(job_id, None)
+            line.behind = 0
+            line.is_settled.set()
 
     async def _hear(self, job_id: str, line: _Line, event: Heard) -> None:
         if line.live is None:
@@ -252,7 +252,7 @@ class Runs:
             live.advance(news.node, news.value, news.total)
         elif news.kind == "done":
             live.leave(news.node)
-        elif news.files_key:
+        elif news.files or news.shown:
             files = await self._keep(live.run.account, job_id, news)
             shown = files_shown(files, news.files_key, news.shown)
             live.show(news.node, shown)
@@ -276,7 +276,7 @@ class Runs:
     # ------------------------------------------------------------ what the book of jobs asks for
 
     async def settled(self, job_id: str) -> None:
-        """Return when everything that was heard of a run's outputs so far is stored.
+        """Return when everything that was heard of a run so far is worked through, and its outputs are stored.
 
         Raises:
             DiskFull: It cannot be stored.
@@ -284,7 +284,7 @@ class Runs:
         line = self._lines.get(job_id)
         if line is None:
             return
-        while line.unstored:
+        while line.behind:
             async with asyncio.timeout(SETTLE_S):
                 await line.is_settled.wait()
         if line.failure is not None:

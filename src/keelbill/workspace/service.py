@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Final
@@ -253,16 +253,16 @@ class Workspace:
             await asyncio.sleep(0)
         return swept
 
-    def forget(self, connection: Connection, job_id: str, is_kept: Callable[[str], bool]) -> None:
+    def forget(self, connection: Connection, job_id: str, kept: Collection[str]) -> None:
         """Forget the pictures of a job that were deleted elsewhere.
 
         Args:
             connection: Of the transaction.
             job_id: That made them.
-            is_kept: Whether a blob is still wanted.
+            kept: Blobs of those that are left.
         """
         made = repository.of_job(connection, job_id)
-        repository.drop(connection, [each.id for each in made if not is_kept(each.blob_ref)])
+        repository.drop(connection, [each.id for each in made if each.blob_ref not in kept])
 
     def is_needed(self, connection: Connection, ref: str) -> bool:
         """Return whether a file has these bytes."""

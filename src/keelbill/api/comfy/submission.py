@@ -1,0 +1,255 @@
+"""Takes in a graph: checks it, prices it, takes secrets out, and hands it to the jobs. Knows no HTTP.
+
+Other front doors that run graphs use it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection
+
+from keelbill.api.comfy.models import ModelNames, folders_of
+from keelbill.api.comfy.pricing import quoted
+from keelbill.api.comfy.secrets import typed_keys, without_secrets
+from keelbill.api.comfy.texts import pictures_of, prompts_of
+from keelbill.core.errors import InvalidInput, InvalidRequest
+from keelbill.core.principal import Principal
+from keelbill.graph.errors import GraphInvalid
+from keelbill.graph.registry import load_builtin
+from keelbill.graph.validate import validate
+from keelbill.jobs.schemas import ImageRequest
+from keelbill.serving.messages import GraphTask, ImageTask
+from keelbill.workspace.names import annotated, place_of
+from keelbill.workspace.schemas import Account, NewRun
+
+if TYPE_CHECKING:
+    from keelbill.api.platform import Platform
+
+DEADLINE_S: Final = 1800.0
+MAX_PRIORITY: Final = 1000
+MAX_ID: Final = 128
+PREVIEW_METHODS: Final = frozenset({"auto", "latent2rgb", "taesd"})
+UNFILTERED: Final = 1.01
+KEY_FILE: Final = "sai_platform_key.txt"
+SECRET_NAME: Final = "image_service"  # noqa: S105  the name of a secret, not one
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A graph as a client sends it.
+
+    Attributes:
+        prompt: In the API format, of any shape.
+        extra: What came with it.
+        client_id: Of the socket that is told, "" for none.
+        prompt_id: Chosen by the client, "" for a fresh one.
+        number: Its place in the queue; lower ones go first.
+        in_front: Whether it goes before all that wait.
+        targets: Output nodes that are wanted; nothing means all.
+        sees_previews: Whether the client's socket understands previews.
+        route: Path of the request, for usage.
+        front: Which front door it came through.
+        request_id: Of the HTTP request.
+    """
+
+    prompt: Any
+    extra: dict[str, Any] = field(default_factory=dict)
+    client_id: str = ""
+    prompt_id: str = ""
+    number: float | None = None
+    in_front: bool = False
+    targets: tuple[str, ...] | None = None
+    sees_previews: bool = False
+    route: str = "/comfy/prompt"
+    front: str = "graph"
+    request_id: str = ""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A graph that waits for its turn.
+
+    Attributes:
+        prompt_id: By which clients know it.
+        job_id: By which the server knows it.
+        number: Its place as clients see it.
+        price: Micro-credits that are set aside.
+        node_errors: What is wrong with outputs that were left out.
+    """
+
+    prompt_id: str
+    job_id: str
+    number: float
+    price: int
+    node_errors: dict[str, Any]
+
+
+async def submit_graph(platform: Platform, models: ModelNames, principal: Principal, asked: Submission) -> Submitted:
+    """Take a graph in.
+
+    Args:
+        platform: The parts of the server.
+        models: Names of model files.
+        principal: Who pays.
+        asked: The graph.
+
+    Raises:
+        GraphInvalid: No output of it can be made.
+        InvalidRequest: Something around it is wrong.
+        RunExists: The prompt id was used before.
+        ContentRefused: The moderation rules refuse its words.
+        PaymentRequired: The balance or a cap does not cover it.
+        QuotaFull: The account keeps as many files as it may.
+        RateLimited: Too many jobs of the account wait or run.
+        Unavailable: The server takes no jobs now.
+    """
+    account = Account(principal.org_id, principal.user_id)
+    prompt_id = _prompt_id(asked.prompt_id)
+    if asked.prompt_id:
+        await platform.runs.require_new(prompt_id)
+    await platform.workspace.require_room(account)
+    nodes = load_builtin()
+    keys = typed_keys(asked.prompt)
+    cleaned = without_secrets(asked.prompt, keys)
+    folders = await folders_of(platform, models, account)
+    valid = await asyncio.to_thread(validate, cleaned, nodes, folders, targets=asked.targets)
+    _check_prefixes(valid.graph)
+    texts = prompts_of(valid.graph, valid.outputs, nodes)
+    await platform.moderation.check_prompt(principal, *texts, request_id=asked.request_id)
+    pictures = pictures_of(valid.graph, nodes)
+    places = {name: place_of(*_area_and_path(name, folder)) for name, folder in pictures.items()}
+    refs = await platform.workspace.refs(account, places)
+    for name in places:
+        if name not in refs:
+            raise GraphInvalid("invalid_prompt", f"There is no picture {name!r}.")
+    quote = quoted(platform, valid)
+    extra = without_secrets(asked.extra, keys)
+    pnginfo = extra.get("extra_pnginfo")
+    workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
+    wants_previews = extra.get("preview_method") in PREVIEW_METHODS
+    settings = platform.settings
+    task = ImageTask(
+        kind="graph",
+        model=quote.model,
+        width=quote.width,
+        height=quote.height,
+        steps=quote.steps,
+        recipe_prompt=texts[0] if texts else "",
+        previews=wants_previews or asked.sees_previews,
+        filter_above=settings.filter_above if settings.moderation == "on" else UNFILTERED,
+        graph=GraphTask(
+            prompt=json.dumps(valid.graph),
+            outputs=valid.outputs,
+            extra=json.dumps(pnginfo) if isinstance(pnginfo, dict) else "",
+            files=refs,
+            tenant=account.tenant,
+            priority=_priority(asked),
+        ),
+    )
+    run = NewRun(
+        prompt_id=prompt_id,
+        account=account,
+        client_id=_client_id(asked.client_id),
+        prompt=json.dumps(valid.graph),
+        extra=json.dumps(extra | ({"client_id": asked.client_id} if asked.client_id else {})),
+        targets=valid.outputs,
+        workflow_id=_workflow_id(workflow),
+        number=asked.number,
+        in_front=asked.in_front,
+        wants_previews=wants_previews,
+        input_refs=tuple(sorted(set(refs.values()))),
+    )
+    request = ImageRequest(
+        service="graph",
+        task=task,
+        front=asked.front,
+        route=asked.route,
+        requested_model=quote.model,
+        request_id=asked.request_id,
+        price=quote.price,
+        deadline_s=DEADLINE_S,
+        is_async=True,
+        secret=await _key(platform, account, keys),
+    )
+
+    def write_run(connection: Connection, job_ids: tuple[str, ...]) -> None:
+        platform.runs.take(connection, job_ids[0], run)
+
+    ticket = await platform.jobs.submit(principal, request, beside=write_run)
+    number = (await platform.runs.find(account, prompt_id)).number
+    return Submitted(prompt_id, ticket.job_id, number, quote.price, valid.node_errors)
+
+
+async def _key(platform: Platform, account: Account, typed: list[str]) -> str:
+    """Return the key for the image service that nodes call, "" if this server paints itself."""
+    if not platform.settings.image_service:
+        return ""
+    if typed:
+        return typed[0]
+    stored = await platform.secrets.reveal(account, SECRET_NAME)
+    return stored or platform.settings.image_service_key or await asyncio.to_thread(_key_file, platform.settings.home)
+
+
+def _key_file(home: Path) -> str:
+    path = home / KEY_FILE
+    return path.read_text("utf-8").strip() if path.is_file() else ""
+
+
+def _prompt_id(given: str) -> str:
+    if not given:
+        return str(uuid.uuid4())
+    if len(given) > MAX_ID or not given.isprintable():
+        raise InvalidRequest(f"prompt_id: must have at most {MAX_ID} printable characters")
+    return given
+
+
+def _client_id(given: str) -> str:
+    return given if len(given) <= MAX_ID and given.isprintable() else ""
+
+
+def _workflow_id(workflow: Any) -> str:
+    found = workflow.get("id") if isinstance(workflow, dict) else ""
+    return found[:MAX_ID] if isinstance(found, str) and found.isprintable() else ""
+
+
+def _priority(asked: Submission) -> int:
+    """Return a priority within the account; those that name no place come after those before 0."""
+    if asked.in_front:
+        return MAX_PRIORITY + 1
+    return int(max(-MAX_PRIORITY, min(MAX_PRIORITY, -(asked.number or 0))))
+
+
+def _check_prefixes(graph: dict[str, dict[str, Any]]) -> None:
+    """Check that outputs are not to be saved outside the account's own folders.
+
+    Raises:
+        GraphInvalid: One is.
+    """
+    for name, node in graph.items():
+        prefix = node["inputs"].get("filename_prefix")
+        if not isinstance(prefix, str):
+            continue
+        try:
+            place_of("output", prefix, field="filename_prefix")
+        except InvalidInput as error:
+            found = {
+                "type": "custom_validation_failed",
+                "message": "The name is not taken.",
+                "details": error.message,
+                "extra_info": {"input_name": "filename_prefix", "received_value": prefix[:MAX_ID]},
+            }
+            told = {"errors": [found], "dependent_outputs": [name], "class_type": node["class_type"]}
+            raise GraphInvalid(
+                "prompt_outputs_failed_validation", "An output cannot be saved.", node_errors={name: told}
+            ) from error
+
+
+def _area_and_path(name: str, folder: str) -> tuple[Any, str]:
+    plain, area = annotated(name, "output" if folder == "output" else "input")
+    return area, plain
