@@ -68,11 +68,12 @@ def grown(mask: Tensor, reach: int, *, tapered: bool) -> Tensor:
 def _diamond(mask: Tensor, reach: int) -> Tensor:
     """Take the highest value within `reach` steps along rows and columns.
 
-    A diamond, moved by at most its own reach in the four directions, covers a larger diamond, so that few rounds do.
+    A diamond, moved by half its own reach in the four directions, covers a larger one, and never by way of a place
+    outside the picture; so few rounds do.
     """
     done = 0
     while done < reach:
-        step = min(max(done, 1), reach - done)
+        step = min(max((done + 1) // 2, 1), reach - done)
         moved = [_moved(mask, by, axis) for axis in (1, 2) for by in (-step, step)]
         mask = torch.stack([mask, *moved]).amax(0)
         done += step
@@ -83,7 +84,7 @@ def _row(mask: Tensor, reach: int, axis: int) -> Tensor:
     """Take the highest value within `reach` places along one axis; few rounds, as the reach doubles."""
     done = 0
     while done < reach:
-        step = min(2 * done + 1, reach - done)
+        step = min(done + 1, reach - done)
         mask = torch.stack([mask, _moved(mask, -step, axis), _moved(mask, step, axis)]).amax(0)
         done += step
     return mask
