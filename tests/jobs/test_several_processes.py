@@ -1,4 +1,4 @@
-"""Two server processes over one PostgreSQL database: each sees, answers and cancels the other's jobs; none runs twice."""
+"""Two server processes over one PostgreSQL: each sees, answers and cancels the other's jobs; none runs twice."""
 
 from __future__ import annotations
 

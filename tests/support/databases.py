@@ -140,4 +140,4 @@ def database(database_url: str) -> Iterator[Database]:
     """A fresh database with all tables, open; on SQLite and on PostgreSQL."""
     opened = open_database(database_url)
     yield opened
-    opened.engine.dispose()
+    opened.close_now()  # waits for threads: a connection that one of them holds would be left to the collector
