@@ -1,6 +1,9 @@
 // Keeps the address and what is shown in step, without loading the page again. Knows no page.
 import { signal } from "./lib.js";
 
+/** Addresses of this server that are no pages of the studio. */
+const ELSEWHERE = /^\/(api|studio|v1|v2beta|comfy)\//;
+
 function here() {
   return { path: location.pathname, query: new URLSearchParams(location.search) };
 }
@@ -12,6 +15,10 @@ export const place = signal(here());
 export function navigate(to, { replace = false } = {}) {
   const target = new URL(to, location.href);
   if (target.origin !== location.origin) return;
+  if (ELSEWHERE.test(target.pathname)) {
+    location[replace ? "replace" : "assign"](target.href);
+    return;
+  }
   const full = target.pathname + target.search + target.hash;
   if (full !== location.pathname + location.search + location.hash) {
     history[replace ? "replaceState" : "pushState"](null, "", full);
@@ -63,7 +70,7 @@ document.addEventListener("click", (event) => {
   if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.target instanceof Element && event.target.closest("a[href]");
   if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
-  if (/^\/(api|studio|v1|v2beta)\//.test(link.pathname) || link.getAttribute("href").startsWith("#")) return;
+  if (ELSEWHERE.test(link.pathname) || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
   navigate(link.href);
 });
