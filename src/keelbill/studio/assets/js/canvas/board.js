@@ -175,7 +175,7 @@ export class Board {
       context.globalCompositeOperation = "source-over";
       drawSoftly(context, this.settled, this.feather * scale);
     } else {
-      context.drawImage(this.settled, 0, 0);
+      drawSoftly(context, this.settled, 0);
       context.globalCompositeOperation = "source-over";
       context.save();
       context.scale(scale, scale);

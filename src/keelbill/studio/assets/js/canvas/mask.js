@@ -3,6 +3,9 @@
 /** A mask need not be finer than this; servers bring it to the picture's size. */
 export const MAX_MASK_SIDE = 1536;
 
+/** Strokes are drawn so many pixels beyond the mask, so that a soft edge does not begin at the picture's own edge. */
+const BEYOND = 96;
+
 /** Width, height and scale of the mask of a picture. */
 export function maskSize({ width, height }) {
   const scale = Math.min(1, MAX_MASK_SIDE / Math.max(width, height));
@@ -12,12 +15,14 @@ export function maskSize({ width, height }) {
 /** Draw one stroke in white onto a transparent canvas whose context is scaled to pixels of the picture. */
 export function drawStroke(context, stroke, { width, height }) {
   const { kind, points = [], size = 1 } = stroke;
+  const far = BEYOND / maskSize({ width, height }).scale;
+  const all = [-far, -far, width + 2 * far, height + 2 * far];
   context.save();
   context.fillStyle = context.strokeStyle = "#fff";
-  if (kind === "clear") context.clearRect(0, 0, width, height);
+  if (kind === "clear") context.clearRect(...all);
   if (kind === "invert") {
     context.globalCompositeOperation = "xor";
-    context.fillRect(0, 0, width, height);
+    context.fillRect(...all);
   }
   if (kind === "brush" || kind === "eraser") {
     context.globalCompositeOperation = kind === "eraser" ? "destination-out" : "source-over";
@@ -41,29 +46,31 @@ function trace(context, points) {
   for (let index = 2; index < points.length; index += 2) context.lineTo(points[index], points[index + 1]);
 }
 
-/** Draw all strokes of a picture and return the canvas: white on nothing, edges still hard. */
+/** Draw all strokes of a picture and return the canvas, larger than the mask on all sides: white, edges still hard. */
 export function drawMask(strokes, picture) {
   const { width, height, scale } = maskSize(picture);
-  const canvas = new OffscreenCanvas(width, height);
+  const canvas = new OffscreenCanvas(width + 2 * BEYOND, height + 2 * BEYOND);
   const context = canvas.getContext("2d");
+  context.translate(BEYOND, BEYOND);
   context.scale(scale, scale);
   for (const stroke of strokes) drawStroke(context, stroke, picture);
   return canvas;
 }
 
-/** Draw a canvas with soft edges; `radius` is in its own pixels. */
+/** Draw what `drawMask` made with soft edges, its middle where it belongs; `radius` is in pixels of the mask. */
 export function drawSoftly(context, canvas, radius) {
-  if (radius < 0.5) context.drawImage(canvas, 0, 0);
+  const [x, y] = [-BEYOND, -BEYOND];
+  if (radius < 0.5) context.drawImage(canvas, x, y);
   else if ("filter" in context) {
     context.filter = `blur(${radius / 2}px)`;
-    context.drawImage(canvas, 0, 0);
+    context.drawImage(canvas, x, y);
     context.filter = "none";
   } else {
     // Made small and large again: as soft, in browsers that have no filters on canvases.
     const small = new OffscreenCanvas(Math.max(1, Math.round(canvas.width / radius)), Math.max(1, Math.round(canvas.height / radius)));
     small.getContext("2d").drawImage(canvas, 0, 0, small.width, small.height);
     context.imageSmoothingQuality = "high";
-    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    context.drawImage(small, x, y, canvas.width, canvas.height);
   }
 }
 
@@ -71,7 +78,8 @@ export function drawSoftly(context, canvas, radius) {
 export function isEmpty(canvas) {
   const small = new OffscreenCanvas(Math.min(canvas.width, 256), Math.min(canvas.height, 256));
   const context = small.getContext("2d", { willReadFrequently: true });
-  context.drawImage(canvas, 0, 0, small.width, small.height);
+  const inside = [BEYOND, BEYOND, canvas.width - 2 * BEYOND, canvas.height - 2 * BEYOND];
+  context.drawImage(canvas, ...inside, 0, 0, small.width, small.height);
   const { data } = context.getImageData(0, 0, small.width, small.height);
   for (let at = 3; at < data.length; at += 4) if (data[at] > 8) return false;
   return true;
@@ -113,15 +121,18 @@ export async function widened(bitmap, strokes, margins, feather) {
   const drawing = mask.getContext("2d");
   drawing.fillStyle = "#fff";
   drawing.fillRect(0, 0, mask.width, mask.height);
-  const kept = new OffscreenCanvas(mask.width, mask.height);
+  const kept = new OffscreenCanvas(mask.width + 2 * BEYOND, mask.height + 2 * BEYOND);
   const inner = kept.getContext("2d");
-  const inset = (pixels) => (pixels ? SEAM : -SEAM);
+  const inset = (pixels) => (pixels ? SEAM : -2 * SEAM);
+  inner.translate(BEYOND, BEYOND);
   inner.scale(scale, scale);
   inner.fillRect(left + inset(left), up + inset(up), width - inset(left) - inset(right), height - inset(up) - inset(down));
   drawSoftly(drawing, kept, SEAM * scale);
+  const placed = new OffscreenCanvas(kept.width, kept.height);
+  const painting = placed.getContext("2d");
   const painted = drawMask(strokes, bitmap);
-  const placed = new OffscreenCanvas(mask.width, mask.height);
-  placed.getContext("2d").drawImage(painted, left * scale, up * scale, width * scale, height * scale);
+  const fine = scale / maskSize(bitmap).scale;
+  painting.drawImage(painted, BEYOND + left * scale - BEYOND * fine, BEYOND + up * scale - BEYOND * fine, painted.width * fine, painted.height * fine);
   drawSoftly(drawing, placed, feather * scale);
   return { picture: await whole.convertToBlob({ type: "image/webp", quality: 0.95 }), mask: await mask.convertToBlob({ type: "image/png" }) };
 }

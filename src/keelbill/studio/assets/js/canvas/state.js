@@ -124,9 +124,11 @@ export function beginMargins() {
 /** Widen the picture to a shape, by the same on both sides. */
 export function setShape(across, high) {
   const { width, height } = source.peek();
-  const wider = Math.max(0, (height * across) / high - width) / 2;
-  const higher = Math.max(0, (width * high) / across - height) / 2;
-  setMargins({ left: wider, right: wider, up: higher, down: higher });
+  const eighths = (pixels) => Math.max(0, Math.round(pixels / 8));
+  const wider = eighths((height * across) / high - width);
+  const higher = eighths((width * high) / across - height);
+  const first = (total) => 8 * Math.ceil(total / 2);
+  setMargins({ left: first(wider), right: 8 * wider - first(wider), up: first(higher), down: 8 * higher - first(higher) });
 }
 
 /** Take the last step back. */
