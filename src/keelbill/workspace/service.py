@@ -152,11 +152,15 @@ class Workspace:
         """Return the files of an area, newest first."""
         return await self._database.read(lambda c: repository.newest(c, account, area, limit))
 
-    async def refs(self, account: Account, places: Mapping[str, Place]) -> dict[str, str]:
-        """Return the blob of each name that some place stands for; names without a file are left out."""
+    async def files(self, account: Account, places: Mapping[str, Place]) -> dict[str, StoredFile]:
+        """Return the file of each name that some place stands for; names without a file are left out."""
         wanted = list(places.values())
         found = await self._database.read(lambda c: repository.of_paths(c, account, wanted))
-        return {name: found[place].blob_ref for name, place in places.items() if place in found}
+        return {name: found[place] for name, place in places.items() if place in found}
+
+    async def refs(self, account: Account, places: Mapping[str, Place]) -> dict[str, str]:
+        """Return the blob of each name that some place stands for; names without a file are left out."""
+        return {name: file.blob_ref for name, file in (await self.files(account, places)).items()}
 
     async def require_room(self, account: Account) -> None:
         """Check that the account may keep more.

@@ -1,47 +1,62 @@
-"""What a graph costs and how much work it is, before it runs. Knows the price list and which nodes sample."""
+"""What a graph costs here, before it runs. Knows the price list and the installed models, and no wallet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from keelbill.core.types import Micro
+from keelbill.core.errors import UnknownModel
+from keelbill.core.types import Size
+from keelbill.graph.quote import Quote, quote
+from keelbill.graph.registry import load_builtin
+from keelbill.storage.shelves import Shelves
+from keelbill.workspace.schemas import StoredFile
 
 if TYPE_CHECKING:
+    from keelbill.api.comfy.models import ModelNames
     from keelbill.api.platform import Platform
-    from keelbill.graph.validate import Validated
-
-SAMPLERS: Final = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
-ITEM: Final = "sd3.5-medium"
-STEPS_INCLUDED: Final = 50
 
 
-@dataclass(frozen=True)
-class Quote:
-    """What a graph asks for.
+async def quoted(
+    platform: Platform,
+    models: ModelNames,
+    graph: Mapping[str, Any],
+    files: Mapping[str, StoredFile],
+    *,
+    is_served_elsewhere: bool,
+) -> Quote:
+    """Return what a valid graph asks for.
 
-    Attributes:
-        price: In micro-credits.
-        model: That most of the work is for, "" for the server's default.
-        width: In pixels, of a picture that would be as much work.
-        height: Likewise.
-        steps: Likewise.
+    Args:
+        platform: For the price list.
+        models: Names of model files.
+        graph: In the API format.
+        files: The pictures that it names.
+        is_served_elsewhere: Whether another server makes the pictures of API nodes, for an account there.
+
+    Returns:
+        The quote; its `model` is the name of the installed one, "" for the server's default.
+
+    Raises:
+        GraphInvalid: It asks for more than it may.
     """
+    sizes = {name: Size(file.width, file.height) for name, file in files.items() if file.width and file.height}
+    found = quote(
+        graph,
+        load_builtin(),
+        price=platform.ledger.prices.price,
+        sizes=sizes.get,
+        is_served_elsewhere=is_served_elsewhere,
+    )
+    return replace(found, model=await asyncio.to_thread(_installed, models.shelves(), found.model))
 
-    price: Micro
-    model: str = ""
-    width: int = 1024
-    height: int = 1024
-    steps: int = 20
 
-
-def quoted(platform: Platform, valid: Validated) -> Quote:
-    """Return what a graph asks for."""
-    steps = [
-        int(node["inputs"]["steps"]) if isinstance(node["inputs"].get("steps"), int) else 20
-        for node in valid.graph.values()
-        if node["class_type"] in SAMPLERS
-    ]
-    price = platform.ledger.prices.price(ITEM)
-    whole = sum(-(-price * max(each, STEPS_INCLUDED) // STEPS_INCLUDED) for each in steps)
-    return Quote(Micro(whole), steps=max(sum(steps), 1))
+def _installed(shelves: Shelves, name: str) -> str:
+    for folder in ("checkpoints", "diffusion_models"):
+        try:
+            return shelves.find(folder, name).model
+        except UnknownModel:
+            continue
+    return ""

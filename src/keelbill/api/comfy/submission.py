@@ -21,12 +21,13 @@ from keelbill.api.comfy.texts import pictures_of, prompts_of
 from keelbill.core.errors import InvalidInput, InvalidRequest
 from keelbill.core.principal import Principal
 from keelbill.graph.errors import GraphInvalid
+from keelbill.graph.quote import Quote
 from keelbill.graph.registry import load_builtin
-from keelbill.graph.validate import validate
+from keelbill.graph.validate import Validated, validate
 from keelbill.jobs.schemas import ImageRequest
 from keelbill.serving.messages import GraphTask, ImageTask
 from keelbill.workspace.names import annotated, place_of
-from keelbill.workspace.schemas import Account, NewRun
+from keelbill.workspace.schemas import Account, NewRun, StoredFile
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
@@ -90,6 +91,57 @@ class Submitted:
     node_errors: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A graph that can be run, with its price.
+
+    Attributes:
+        valid: The graph.
+        quote: Its price and its work.
+        texts: Words in it that say what is to be seen.
+        files: The pictures that it names.
+        typed: Keys that somebody typed into its nodes.
+        key: For the image service that its nodes call, "" if this server paints itself.
+    """
+
+    valid: Validated
+    quote: Quote
+    texts: list[str]
+    files: dict[str, StoredFile]
+    typed: list[str]
+    key: str
+
+
+async def check_graph(platform: Platform, models: ModelNames, principal: Principal, asked: Submission) -> Checked:
+    """Check a graph and work out its price; nothing is stored and nobody pays.
+
+    Args:
+        platform: The parts of the server.
+        models: Names of model files.
+        principal: Whose files it may name.
+        asked: The graph.
+
+    Raises:
+        GraphInvalid: No output of it can be made, or it asks for more than it may.
+    """
+    account = Account(principal.org_id, principal.user_id)
+    nodes = load_builtin()
+    typed = typed_keys(asked.prompt)
+    cleaned = without_secrets(asked.prompt, typed)
+    folders = await folders_of(platform, models, account)
+    valid = await asyncio.to_thread(validate, cleaned, nodes, folders, targets=asked.targets)
+    _check_prefixes(valid.graph)
+    pictures = pictures_of(valid.graph, nodes)
+    places = {name: place_of(*_area_and_path(name, folder)) for name, folder in pictures.items()}
+    files = await platform.workspace.files(account, places)
+    for name in places:
+        if name not in files:
+            raise GraphInvalid("invalid_prompt", f"There is no picture {name!r}.")
+    key, is_own = await _key(platform, account, typed)
+    quote = await quoted(platform, models, valid.graph, files, is_served_elsewhere=is_own)
+    return Checked(valid, quote, prompts_of(valid.graph, valid.outputs, nodes), files, typed, key)
+
+
 async def submit_graph(platform: Platform, models: ModelNames, principal: Principal, asked: Submission) -> Submitted:
     """Take a graph in.
 
@@ -114,21 +166,10 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
     if asked.prompt_id:
         await platform.runs.require_new(prompt_id)
     await platform.workspace.require_room(account)
-    nodes = load_builtin()
-    keys = typed_keys(asked.prompt)
-    cleaned = without_secrets(asked.prompt, keys)
-    folders = await folders_of(platform, models, account)
-    valid = await asyncio.to_thread(validate, cleaned, nodes, folders, targets=asked.targets)
-    _check_prefixes(valid.graph)
-    texts = prompts_of(valid.graph, valid.outputs, nodes)
+    checked = await check_graph(platform, models, principal, asked)
+    valid, quote, texts, keys = checked.valid, checked.quote, checked.texts, checked.typed
     await platform.moderation.check_prompt(principal, *texts, request_id=asked.request_id)
-    pictures = pictures_of(valid.graph, nodes)
-    places = {name: place_of(*_area_and_path(name, folder)) for name, folder in pictures.items()}
-    refs = await platform.workspace.refs(account, places)
-    for name in places:
-        if name not in refs:
-            raise GraphInvalid("invalid_prompt", f"There is no picture {name!r}.")
-    quote = quoted(platform, valid)
+    refs = {name: file.blob_ref for name, file in checked.files.items()}
     extra = without_secrets(asked.extra, keys)
     pnginfo = extra.get("extra_pnginfo")
     workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
@@ -175,7 +216,7 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
         price=quote.price,
         deadline_s=DEADLINE_S,
         is_async=True,
-        secret=await _key(platform, account, keys),
+        secret=checked.key,
     )
 
     def write_run(connection: Connection, job_ids: tuple[str, ...]) -> None:
@@ -186,14 +227,14 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
     return Submitted(prompt_id, ticket.job_id, number, quote.price, valid.node_errors)
 
 
-async def _key(platform: Platform, account: Account, typed: list[str]) -> str:
-    """Return the key for the image service that nodes call, "" if this server paints itself."""
+async def _key(platform: Platform, account: Account, typed: list[str]) -> tuple[str, bool]:
+    """Return the key for the image service that nodes call and whether it is the account's own; "" without one."""
     if not platform.settings.image_service:
-        return ""
-    if typed:
-        return typed[0]
-    stored = await platform.secrets.reveal(account, SECRET_NAME)
-    return stored or platform.settings.image_service_key or await asyncio.to_thread(_key_file, platform.settings.home)
+        return "", False
+    own = typed[0] if typed else await platform.secrets.reveal(account, SECRET_NAME)
+    if own:
+        return own, True
+    return platform.settings.image_service_key or await asyncio.to_thread(_key_file, platform.settings.home), False
 
 
 def _key_file(home: Path) -> str:
