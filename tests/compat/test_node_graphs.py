@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.forms import format_of, png, size_of
+from support.forms import cutout, format_of, png, size_of
 from support.server import LiveServer
 
 
@@ -148,7 +148,7 @@ class TestPackWithItsOwnKey:
         ],
     )
     def test_every_service_hears_of_the_mode(self, live: LiveServer, path: str, data: dict[str, str]) -> None:
-        answer = self.post(live, path, "image/*", data | {"mode": "image-to-image"}, image=png())
+        answer = self.post(live, path, "image/*", data | {"mode": "image-to-image"}, image=cutout())
         assert answer.status_code == 200, answer.text
         assert format_of(answer.content) == "PNG"
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from keelbill.core.errors import AppError, InvalidRequest, NotFound, Unavailable
+from keelbill.core.errors import AppError, GenerationFailed, InvalidRequest, NotFound, Unavailable
 from keelbill.core.principal import Principal
 from keelbill.core.types import Micro
 from keelbill.jobs import repository
@@ -217,10 +217,13 @@ class Jobs:
                 return work.result()
             if ticket.replayed:
                 raise StillRunning
+            is_waiting = any(self._gateway.position(job_id) is not None for job_id in ticket.job_ids)
             self._abandon(ticket)
             if watch is not None and watch.done():
                 raise failure("cancelled", "The client has gone.")
-            raise Unavailable("The picture took too long.", retry_after_s=5, hint=NOT_CHARGED)
+            if is_waiting:
+                raise Unavailable("The picture took too long.", retry_after_s=5, hint=NOT_CHARGED)
+            raise GenerationFailed("The picture took too long.", hint=NOT_CHARGED)
         except asyncio.CancelledError:
             self._abandon(ticket)
             raise

@@ -329,7 +329,7 @@ class TestLenientForms:
 
     def test_a_file_with_any_name_and_type(self, api: httpx.Client) -> None:
         for name, kind in (("image", None), ("upload", "application/octet-stream"), ("x.gif", "image/gif")):
-            part = (name, png(), kind) if kind else (name, png())
+            part = (name, cutout(), kind) if kind else (name, png())
             answer = api.post(EDIT + "erase", files={"image": part})
             assert answer.status_code == 200, answer.text
 
@@ -506,12 +506,19 @@ class TestEdits:
         assert 0.95 < width * height / 4_194_304 < 1.05
         assert width / height == pytest.approx(4 / 3, rel=0.02)
 
-    def test_without_mask_and_transparency(self, api: httpx.Client) -> None:
-        assert api.post(EDIT + "inpaint", **form(image=png(), prompt="a")).status_code == 200
+    @pytest.mark.parametrize("service", ["inpaint", "erase"])
+    @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+    def test_without_mask_and_transparency(self, server: LiveServer, service: str, mode: str) -> None:
+        server.set_balance("10")
+        colour = (9, 9, 9, 255)[: len(mode)] if mode != "L" else 9
+        answer = server.client.post(EDIT + service, **form(image=png(mode=mode, colour=colour), prompt="a"))
+        assert answer.status_code == 400
+        assert errors_of(answer) == ["mask: required, because no part of the image is transparent"]
+        assert server.balance() == 10
 
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
     def test_formats_of_inputs(self, api: httpx.Client, kind: str) -> None:
-        assert api.post(EDIT + "erase", **form(image=encoded(kind))).status_code == 200
+        assert api.post(EDIT + "erase", **form(image=encoded(kind), mask=png(mode="L", colour=255))).status_code == 200
 
 
 class TestPolling:

@@ -24,6 +24,14 @@ def white_where_transparent(mask: CleanImage) -> CleanImage:
     return _mask_of(white)
 
 
+def is_opaque(picture: CleanImage) -> bool:
+    """Whether no part of a picture is transparent, so that its transparency cannot say what to change."""
+    if not picture.has_alpha:
+        return True
+    with Image.open(BytesIO(picture.png), formats=["PNG"]) as image:
+        return image.convert("RGBA").getchannel("A").getextrema()[0] == 255
+
+
 def black_mask() -> CleanImage:
     """Return a mask that keeps everything, for an opaque picture that comes without one."""
     return _mask_of(Image.new("L", (64, 64), 0))

@@ -5,6 +5,7 @@ Knows HTTP; what a service takes is in `services`, what happens to a checked req
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from keelbill.api.stability.door import Call, Door
 from keelbill.api.stability.fields import Problem, Values
 from keelbill.api.stability.fields import read_form as read_fields
 from keelbill.api.stability.idempotency import fingerprint_of, idempotency
-from keelbill.api.stability.masks import black_mask
+from keelbill.api.stability.masks import is_opaque
 from keelbill.api.stability.negotiation import wants_json
 from keelbill.api.stability.results import job_of, result_name
 from keelbill.api.stability.services import SERVICES, Service
@@ -91,8 +92,8 @@ def _service_handler(door: Door, service: Service) -> Handler:
         values, pictures, named, as_json = await _read(door, service, call, form)
         if service.build is None:
             raise NotInstalled(service.missing)
-        if service.is_masked and "mask" not in pictures and not pictures["image"].has_alpha:
-            pictures["mask"] = black_mask()
+        if service.is_masked and "mask" not in pictures and await asyncio.to_thread(is_opaque, pictures["image"]):
+            raise InvalidRequest("mask: required, because no part of the image is transparent")
         item = service.price_item(values)
         await door.afford(call, door.price(item), named)
         await door.moderate(call, values.text("prompt"))
