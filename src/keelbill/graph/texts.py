@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from keelbill.graph.node import Node
 
-_BLOCK_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LINE_COMMENT: Final = re.compile(r"(?<!:)//[^\n]*")  # an address is no comment
-_GROUP: Final = re.compile(r"(?<!\\)\{([^{}]*)\}")
+_MARKS: Final = re.compile(r"((?<!\\)[{}|])")
 _PERCENT: Final = re.compile(r"%([^%\n]{1,200})%")
 
 
@@ -46,13 +45,36 @@ def chosen(text: str, chooser: random.Random) -> str:
         text: At most 100,000 characters.
         chooser: Decides.
     """
-    text = _LINE_COMMENT.sub("", _BLOCK_COMMENT.sub("", text))
-    for _ in range(1000):
-        match = _GROUP.search(text)
-        if match is None:
-            break
-        text = text[: match.start()] + chooser.choice(match[1].split("|")) + text[match.end() :]
-    return text.replace("\\{", "{").replace("\\}", "}")
+    text = _LINE_COMMENT.sub("", _without_blocks(text))
+    levels: list[list[list[str]]] = [[[]]]  # of each group that is open its choices, in parts; first the text itself
+    for part in _MARKS.split(text):
+        if part == "{":
+            levels.append([[]])
+        elif part == "}" and len(levels) > 1:
+            choices = levels.pop()
+            levels[-1][-1].append("".join(chooser.choice(choices)))
+        elif part == "|" and len(levels) > 1:
+            levels[-1].append([])
+        else:
+            levels[-1][-1].append(part)
+    # groups that nobody closed are no groups
+    found = "{".join("|".join("".join(parts) for parts in choices) for choices in levels)
+    return found.replace("\\{", "{").replace("\\}", "}")
+
+
+def _without_blocks(text: str) -> str:
+    """Take out what stands between ``/*`` and ``*/``, in one go however many there are."""
+    kept: list[str] = []
+    at = 0
+    while (start := text.find("/*", at)) >= 0 and (end := text.find("*/", start + 2)) >= 0:
+        kept.append(text[at:start])
+        at = end + 2
+    return "".join(kept) + text[at:]
+
+
+def literal(text: str) -> str:
+    """Return a text of which `chosen` makes this text; comments cannot be written so, and stay."""
+    return text.replace("{", "\\{").replace("}", "\\}")
 
 
 def _replaced(match: re.Match[str], prompt: Mapping[str, Any]) -> str:

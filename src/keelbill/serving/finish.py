@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from keelbill.core.errors import BadWeights
 from keelbill.engine.upscale import UPSCALER, Upscaler, load_upscaler
+from keelbill.graph.origin import workflow_of
 from keelbill.imaging.blur import blur
 from keelbill.imaging.decode import ImageFormat
 from keelbill.imaging.encode import encode, to_pixels
@@ -140,7 +141,7 @@ class Finisher:
         kind = ImageFormat(task.output_format)
         recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, self._enlarger[1])
         begun_s = time.monotonic()
-        data = encode(pixels, kind, recipe)
+        data = encode(pixels, kind, recipe, workflow="" if kind is ImageFormat.JPEG else workflow_of(recipe))
         phases["encode"] = (time.monotonic() - begun_s) * 1000
         return Succeeded(
             image=data,
@@ -169,4 +170,5 @@ def _unpainted(task: ImageTask, plan: Plan, model: str) -> Recipe:
         image_hash=task.image,
         mask_hash=task.mask,
         engine=ENGINE_NAME,
+        kind="" if task.kind == "generate" else task.kind,
     )
