@@ -5,7 +5,8 @@ import { drawMask, drawSoftly, drawStroke, maskSize } from "./mask.js";
 const { Konva } = globalThis;
 
 const TINT = "#ff2d78";
-const TINT_OPACITY = 0.6;
+const STRIPE = "rgb(255 255 255 / 70%)";
+const TINT_OPACITY = 0.62;
 const LINE = "#12b5a0";
 const ROOM = 28;
 const HANDLE = 14;
@@ -185,8 +186,23 @@ export class Board {
     context.globalCompositeOperation = "source-in";
     context.fillStyle = TINT;
     context.fillRect(0, 0, width, height);
+    this.#paintStripes(context, width, height);
     this.outline.points(this.drawn?.kind === "lasso" ? this.drawn.points : []);
     this.ground.batchDraw();
+  }
+
+  /** A colour alone is lost on pictures of the same colour. */
+  #paintStripes(context, width, height) {
+    const apart = Math.max(width, height) / 60;
+    context.globalCompositeOperation = "source-atop";
+    context.strokeStyle = STRIPE;
+    context.lineWidth = apart / 4;
+    context.beginPath();
+    for (let x = -height; x < width; x += apart) {
+      context.moveTo(x, height);
+      context.lineTo(x + height, 0);
+    }
+    context.stroke();
   }
 
   // ---------------------------------------------------------------- frame

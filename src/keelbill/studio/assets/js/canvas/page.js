@@ -120,7 +120,7 @@ function Composer() {
     generate();
   }}>
     <div class="composer-fields">
-      ${source.value && html`<${Note} kind="info">${t(`canvas.says_${what}`, { width: number(width), height: number(height) })}<//>`}
+      ${source.value && html`<${Note} kind="info">${t(`canvas.says_${what}`, { width, height })}<//>`}
       ${(what === "inpaint" || what === "erase") &&
       html`<${Segments} label=${t("canvas.purpose")} name="purpose" value=${state.purpose.value} choices=${[["paint", t("canvas.purpose_paint")], ["away", t("canvas.purpose_away")]]} onValue=${(value) => (state.purpose.value = value)} />`}
       ${what !== "erase" && html`<${Prompt} isMissing=${needsWords && problem.value?.kind === "empty"} label=${t(needsWords ? "canvas.prompt" : "canvas.prompt_optional")} example=${t("canvas.prompt_example")} />`}

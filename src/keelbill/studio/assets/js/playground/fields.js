@@ -87,7 +87,7 @@ export function Styles() {
     </legend>
     <div class=${classes("styles-row", isWide && "styles-all")}>
       ${known.map(
-        (name) => html`<label key=${name}>
+        (name) => html`<label key=${name} title=${t(`style.${name || "none"}`)}>
           <input type="radio" name="style" checked=${form.value.style === name} onChange=${() => fill({ style: name })} />
           <span class="style">
             <img src=${`${BASE}/img/styles/${name || "none"}.webp`} alt="" width="72" height="72" loading="lazy" decoding="async" />
