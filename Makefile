@@ -34,6 +34,7 @@ bench: $(VENV)/dev.stamp ## ratios against a peer; minutes
 docs: $(VENV)/dev.stamp ## write the generated reference pages
 	$(BIN)/python -m keelbill.cli.reference docs/reference
 	$(BIN)/python -m keelbill.api.stability.reference docs/reference/rest-api.md
+	$(BIN)/python -m keelbill.graph.reference docs/reference/nodes.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from keelbill.engine.model import Model
 from keelbill.imaging.decode import ImageFormat, decode
 from keelbill.imaging.encode import encode
 from keelbill.imaging.metadata import read
+from keelbill.imaging.workflows import read_texts
 from keelbill.serving.finish import Classifier, Finisher
 from keelbill.serving.messages import (
     Beat,
@@ -199,6 +201,18 @@ class TestModels:
         with working(Room()) as room:
             assert room.beats[0].activity == "loading"
             assert room.worker.beat().activity == "idle"
+
+
+class TestPictures:
+    def test_they_open_in_a_graph_editor(self) -> None:
+        with working(Room()) as room:
+            room.worker.inbox.put(Run(small_job("a")))
+            room.worker.inbox.put(Run(small_job("b", output_format="webp")))
+            room.done("a", "b")
+            png, webp = (read_texts(room.picture(name).image) for name in ("a", "b"))
+            assert {"workflow", "parameters"} <= set(png)
+            assert {node["type"] for node in json.loads(png["workflow"])["nodes"]} >= {"KSampler", "SaveImage"}
+            assert '"KSampler"' in webp["workflow"]
 
 
 class TestModeration:
