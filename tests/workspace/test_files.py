@@ -187,6 +187,21 @@ class TestOutputs:
         assert len(await workspace.newest(ada, "output")) == 1
 
 
+class TestExamples:
+    async def test_everybody_has_them_until_they_bring_their_own(
+        self, workspace: Workspace, ada: Account, bob: Account, database: Database
+    ) -> None:
+        await workspace.offer("cat.png", b"example", "image/png", width=1, height=1)
+        assert (await workspace.content(ada, CAT))[1] == b"example"
+        own = await upload(workspace, ada, b"own")
+        assert own.name == "cat.png"
+        assert [each.name for each in await workspace.newest(ada, "input")] == ["cat.png"]
+        assert (await workspace.content(ada, CAT))[1] == b"own"
+        refs = await workspace.refs(bob, {"cat.png": CAT})
+        assert refs["cat.png"] in await database.read(workspace.all_refs)
+        assert await workspace.newest(bob, "output") == []
+
+
 class TestBytes:
     async def test_bytes_live_as_long_as_a_row(
         self, workspace: Workspace, ada: Account, database: Database, blobs: BlobStore

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from keelbill.api.background import Repeater
+from keelbill.api.comfy.examples import offer_examples
 from keelbill.api.flood import Flood
 from keelbill.api.gauges import LoadWatch
 from keelbill.api.ratelimit import RateLimiter
@@ -187,6 +188,7 @@ class Platform:
         if self.migrates:
             await asyncio.to_thread(_migrate, self.db)
         await self.identity.start()
+        await offer_examples(self.workspace)
         await self.decoder.start()
         await self.gateway.start()
         await self.janitor.recover()

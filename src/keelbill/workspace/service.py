@@ -43,6 +43,17 @@ class Workspace:
         self._blobs = blobs
         self._clock = clock
         self.limits = limits or Limits()
+        self._examples: dict[Place, StoredFile] = {}
+
+    async def offer(self, name: str, content: bytes, media_type: str, **facts: Any) -> None:
+        """Put a picture among the inputs of every account; one's own of the same name goes before it.
+
+        Raises:
+            DiskFull: It cannot be kept.
+        """
+        kept = await self.keep(content, media_type, **facts)
+        example = self._row(place_of("input", name), kept, "")
+        self._examples[example.place] = example
 
     # ------------------------------------------------------------ what people bring
 
@@ -131,7 +142,8 @@ class Workspace:
         Raises:
             NoSuchFile: It does not exist or is somebody else's.
         """
-        return _present(await self._database.read(lambda c: repository.find(c, account, place)), place)
+        found = await self._database.read(lambda c: repository.find(c, account, place))
+        return _present(found or self._examples.get(place), place)
 
     async def content(self, account: Account, place: Place) -> tuple[StoredFile, bytes]:
         """Return a file with its bytes.
@@ -149,14 +161,17 @@ class Workspace:
         return await self._database.read(lambda c: repository.listed(c, account, area, folder, deep=deep))
 
     async def newest(self, account: Account, area: Area, limit: int = 1000) -> list[StoredFile]:
-        """Return the files of an area, newest first."""
-        return await self._database.read(lambda c: repository.newest(c, account, area, limit))
+        """Return the files of an area, newest first, and then the examples."""
+        found = await self._database.read(lambda c: repository.newest(c, account, area, limit))
+        own = {each.place for each in found}
+        return found + [each for place, each in self._examples.items() if place.area == area and place not in own]
 
     async def files(self, account: Account, places: Mapping[str, Place]) -> dict[str, StoredFile]:
         """Return the file of each name that some place stands for; names without a file are left out."""
         wanted = list(places.values())
         found = await self._database.read(lambda c: repository.of_paths(c, account, wanted))
-        return {name: found[place] for name, place in places.items() if place in found}
+        there = self._examples | found
+        return {name: there[place] for name, place in places.items() if place in there}
 
     async def refs(self, account: Account, places: Mapping[str, Place]) -> dict[str, str]:
         """Return the blob of each name that some place stands for; names without a file are left out."""
@@ -270,11 +285,14 @@ class Workspace:
 
     def is_needed(self, connection: Connection, ref: str) -> bool:
         """Return whether a file has these bytes."""
-        return repository.mentions(connection, ref)
+        return ref in self._example_refs() or repository.mentions(connection, ref)
 
     def all_refs(self, connection: Connection) -> set[str]:
         """Return every blob that a file mentions, so that all others can be swept."""
-        return repository.all_refs(connection)
+        return repository.all_refs(connection) | self._example_refs()
+
+    def _example_refs(self) -> set[str]:
+        return {each.blob_ref for each in self._examples.values()}
 
     # ------------------------------------------------------------ rows
 
