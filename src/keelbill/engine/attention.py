@@ -79,6 +79,16 @@ class Packing:
         rows = zip(*(t.split(self.image) for t in image), strict=True)
         return _join([attend(q[None], k[None], v[None])[0] for q, k, v in rows])
 
+    def attend_apart(self, image: QKV, text: QKV) -> tuple[Tensor, Tensor]:
+        """Let text see everything, and each image token only itself and its row's text."""
+        image_rows = zip(*(t.split(self.image) for t in image), strict=True)
+        text_rows = zip(*(t.split(self.text) for t in text), strict=True)
+        outs, texts = [], []
+        for (q, k, v), (q_text, k_text, v_text) in zip(image_rows, text_rows, strict=True):
+            texts.append(attend(q_text[None], torch.cat([k_text, k])[None], torch.cat([v_text, v])[None])[0])
+            outs.append(_attend_itself(q, k, v, k_text, v_text))
+        return _join(outs), _join(texts)
+
     def spread_image(self, table: Tensor) -> Tensor:
         """Repeat each row of a table with shape ``(rows, n)`` for its image tokens."""
         return _spread(table, self.image)
@@ -94,6 +104,21 @@ class Packing:
     def text_slices(self) -> list[slice]:
         """Where each row's text tokens lie."""
         return _slices(self.text)
+
+
+def itself(image: QKV) -> Tensor:
+    """Let every image token see only itself: what it gives is its value."""
+    return image[2].flatten(-2)
+
+
+def _attend_itself(q: Tensor, k: Tensor, v: Tensor, k_text: Tensor, v_text: Tensor) -> Tensor:
+    """Attend to text and to itself; all of one row with shape ``(N, heads, 64)``."""
+    scale = q.shape[-1] ** -0.5
+    others = torch.einsum("nhd,lhd->nhl", q, k_text).float()
+    own = (q * k).sum(-1, keepdim=True).float()
+    weights = torch.softmax(torch.cat([others, own], dim=-1) * scale, dim=-1).to(v.dtype)
+    mixed = torch.einsum("nhl,lhd->nhd", weights[..., :-1], v_text) + weights[..., -1:] * v
+    return mixed.flatten(-2)
 
 
 def _join(parts: list[Tensor]) -> Tensor:

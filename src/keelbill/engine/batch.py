@@ -16,6 +16,7 @@ from torch import Tensor
 
 from keelbill.core.errors import BadWeights, InvalidInput
 from keelbill.engine.conditioning import Prompt, Share, blend, shares_of
+from keelbill.engine.control import steering
 from keelbill.engine.guidance import Branch, Guidance
 from keelbill.engine.mmdit import LowRankUpdate, MMDiT, Modulation
 from keelbill.engine.samplers import Evaluation, Sampler, evaluation_sigmas
@@ -245,6 +246,13 @@ def _branches(sampling: Sampling, wanted: Evaluation) -> dict[Branch, list[tuple
     return {branch: shares for branch, shares in found.items() if shares or branch is Branch.POSITIVE}
 
 
+def _changes(transformer: MMDiT, guidance: Guidance, branch: Branch) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the blocks that a branch leaves out, and those in which image tokens do not see each other."""
+    none = frozenset[int]()
+    skip = guidance.skip_layers if branch is Branch.SKIP else none
+    return skip, frozenset({transformer.config.depth // 2}) if branch is Branch.APART else none
+
+
 def _estimate(
     sampling: Sampling,
     wanted: Evaluation,
@@ -340,15 +348,15 @@ class Batch:
         return chosen
 
     def _evaluate(self, chosen: Sequence[_Running]) -> dict[int, dict[Branch, list[Tensor]]]:
-        groups: dict[frozenset[int], list[tuple[_Running, Branch, int, Share]]] = {}
+        groups: dict[tuple[frozenset[int], frozenset[int]], list[tuple[_Running, Branch, int, Share]]] = {}
         for running in chosen:
             for branch, shares in running.branches.items():
-                skip = running.sampling.guidance.skip_layers if branch is Branch.SKIP else frozenset[int]()
-                groups.setdefault(skip, []).extend((running, branch, place, share) for place, share in shares)
+                changes = _changes(self.transformer, running.sampling.guidance, branch)
+                groups.setdefault(changes, []).extend((running, branch, place, share) for place, share in shares)
         velocities: dict[int, dict[Branch, list[Tensor]]] = {
             running.ticket: {branch: [] for branch in running.branches} for running in chosen
         }
-        for skip, rows in groups.items():
+        for (skip, apart), rows in groups.items():
             if not rows:
                 continue
             out = self.transformer.forward_packed(
@@ -358,7 +366,9 @@ class Batch:
                     [running.tables.row(running.wanted.sigma, branch, place) for running, branch, place, _ in rows]
                 ),
                 skip=skip,
+                apart=apart,
                 updates=[running.sampling.update for running, _, _, _ in rows],
+                residuals=[steering(share, running.wanted.sigma) for running, _, _, share in rows],
             )
             for (running, branch, _, _), velocity in zip(rows, out, strict=True):
                 velocities[running.ticket][branch].append(velocity)
@@ -402,12 +412,18 @@ def sample_alone(transformer: MMDiT, sampling: Sampling) -> Tensor:
         branches = _branches(sampling, wanted)
         velocities: dict[Branch, list[Tensor]] = {branch: [] for branch in branches}
         for branch, shares in branches.items():
-            skip = guidance.skip_layers if branch is Branch.SKIP else frozenset[int]()
+            skip, apart = _changes(transformer, guidance, branch)
             for _, share in shares:
                 prompt = share.conditioning
                 modulation = transformer.modulation(torch.tensor([wanted.sigma]), prompt.pooled[None], sampling.update)
                 velocities[branch] += transformer.forward_packed(
-                    [share.cut(x)], [prompt.context], modulation, skip=skip, updates=[sampling.update]
+                    [share.cut(x)],
+                    [prompt.context],
+                    modulation,
+                    skip=skip,
+                    apart=apart,
+                    updates=[sampling.update],
+                    residuals=[steering(share, wanted.sigma)],
                 )
         denoised = _estimate(sampling, wanted, x, branches, velocities)
         try:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from keelbill.engine.control import Control
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Share:
         interval: Lowest and highest noise level at which it counts, in [0, 1], bounds included.
         box: Where it is evaluated; nothing means everywhere.
         weight: Of each place with shape ``(1, h, w)`` of the whole latent, 0 or more; nothing means 1.
+        controls: ControlNets that steer what it paints.
     """
 
     conditioning: Conditioning
@@ -53,6 +58,7 @@ class Share:
     interval: tuple[float, float] = (0.0, 1.0)
     box: Box | None = None
     weight: Tensor | None = None
+    controls: tuple[Control, ...] = ()
 
     def acts(self, sigma: float) -> bool:
         """Say whether it counts at a noise level."""

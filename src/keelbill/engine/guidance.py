@@ -22,6 +22,8 @@ class Branch(StrEnum):
     """With the negative prompt."""
     SKIP = "skip"
     """With the prompt, and some blocks left out."""
+    APART = "apart"
+    """With the prompt, and one block in which the picture's tokens do not see each other."""
 
 
 class Guidance(Protocol):
@@ -177,6 +179,44 @@ class SkipLayer:
         if self.interval is not None:
             return self.interval[0] <= sigma <= self.interval[1]
         return self.start * steps < step < self.end * steps
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """Move away from what the model predicts when the picture's tokens do not see each other in one of its blocks.
+
+    Args:
+        inner: The guidance that this comes on top of.
+        scale: 0 to 100; 0 switches it off.
+
+    Raises:
+        InvalidInput: `scale` is out of range.
+
+    References:
+        | Self-Rectifying Diffusion Sampling with Perturbed-Attention Guidance (Ahn et al., 2024)
+    """
+
+    inner: Guidance
+    scale: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.scale <= 100.0:
+            raise InvalidInput("perturbed-attention scale", self.scale, "from 0 to 100")
+
+    @property
+    def skip_layers(self) -> frozenset[int]:
+        """Blocks that the inner guidance's skip branch leaves out."""
+        return self.inner.skip_layers
+
+    def branches(self, sigma: float, step: int, steps: int) -> tuple[Branch, ...]:
+        """Return the inner guidance's branches, and the perturbed one."""
+        wanted = self.inner.branches(sigma, step, steps)
+        return (*wanted, Branch.APART) if self.scale else wanted
+
+    def combine(self, velocities: Mapping[Branch, Tensor]) -> Tensor:
+        """Return the inner guidance's velocity moved away from the perturbed branch."""
+        velocity, apart = self.inner.combine(velocities), velocities.get(Branch.APART)
+        return velocity if apart is None else velocity + (velocities[Branch.POSITIVE] - apart) * self.scale
 
 
 @dataclass(frozen=True)

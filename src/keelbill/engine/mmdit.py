@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from keelbill.core.errors import InvalidInput
-from keelbill.engine.attention import QKV, Attend, Packing, attend_image, attend_jointly
+from keelbill.engine.attention import QKV, Attend, Packing, attend_image, attend_jointly, itself
 from keelbill.engine.config import HEAD_DIM, MMDiTConfig
 from keelbill.engine.layers import (
     Embedder,
@@ -290,7 +290,9 @@ class MMDiT(nn.Module):
         modulation: Modulation,
         *,
         skip: frozenset[int] = frozenset(),
+        apart: frozenset[int] = frozenset(),
         updates: Sequence[LowRankUpdate | None] = (),
+        residuals: Sequence[Callable[[Tensor, Tensor], list[Tensor]] | None] = (),
     ) -> list[Tensor]:
         """Predict velocities of rows of different sizes, noise levels and prompts in one pass.
 
@@ -299,7 +301,10 @@ class MMDiT(nn.Module):
             contexts: Prompt tokens, each ``(L, context_dim)``.
             modulation: One row for each latent, from :meth:`modulation`.
             skip: Blocks to leave out (skip-layer guidance).
+            apart: Blocks in which image tokens do not see each other (perturbed-attention guidance).
             updates: Low-rank changes, one or none for each row.
+            residuals: For each row what computes, from filled latents and embedded tokens, what is added after groups
+                of blocks (ControlNets); or nothing.
 
         Returns:
             Velocities in float32, each with the shape of its latent.
@@ -319,9 +324,18 @@ class MMDiT(nn.Module):
             ]
         )
         c = text_linear(self.context_embedder, torch.cat([t.to(self.device, self.dtype) for t in contexts]))
+        added = [
+            (rows, compute(z, x[rows]))
+            for rows, compute, z in zip(packing.image_slices(), residuals, latents, strict=False)
+            if compute is not None
+        ]
         for index, (block, (mx, mc)) in enumerate(zip(self.blocks(), per_block, strict=True)):
-            if index not in skip:
+            if index in apart:
+                x, c = block.run(linear, x, c, mx, mc, packing.attend_apart, itself)
+            elif index not in skip:
                 x, c = block.run(linear, x, c, mx, mc, packing.attend_jointly, packing.attend_image)
+            for rows, steps in added:
+                x[rows] = x[rows] + steps[index * len(steps) // self.config.depth].to(x.device, x.dtype)
         out = image_linear(self.final_layer.linear, modulate(norm(x), *final)).float()
         return [
             unpatchify(row[None], patch * h, patch * w, patch)[0, :, : size[0], : size[1]]

@@ -197,8 +197,17 @@ def _split(name: str) -> tuple[str, str]:
     return module, leaf
 
 
-def _transformer_from_folder(names: Sequence[str]) -> dict[str, Source]:
-    table = transformer_modules(depth_of(names))
+def transformer_sources(names: Sequence[str], depth: int) -> dict[str, Source]:
+    """Return how official tensors are made of those of a folder's transformer; names that are not known stay.
+
+    Args:
+        names: All tensors.
+        depth: Number of blocks; the last one's text stream ends there. A network whose streams all go on has one more.
+
+    Raises:
+        BadWeights: A fused projection is incomplete.
+    """
+    table = transformer_modules(depth)
     thirds: dict[str, dict[int, str]] = {}
     sources: dict[str, Source] = {}
     for name in names:
@@ -336,7 +345,7 @@ def _which_clip(shapes: Shapes, file_name: str) -> Part:
 def _sources(part: Part, shapes: Shapes, prefix: str) -> dict[str, Source]:
     names = [name[len(prefix) :] for name in shapes if name.startswith(prefix)]
     if part is Part.TRANSFORMER and "pos_embed.proj.weight" in names:
-        sources = _transformer_from_folder(names)
+        sources = transformer_sources(names, depth_of(names))
     elif part is Part.VAE and "decoder.mid_block.resnets.0.conv1.weight" in names:
         sources = _vae_from_folder(names)
     else:

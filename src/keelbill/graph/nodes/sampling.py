@@ -239,6 +239,24 @@ class RescaleCFG(Node):
         return (replace(values["model"], rescale=float(values["multiplier"])),)
 
 
+@register
+class PerturbedAttentionGuidance(Node):
+    """Guidance by a look that does not see its whole."""
+
+    name = "PerturbedAttentionGuidance"
+    category = "model_patches/unet"
+    description = "Moves away from what the model paints when parts of the picture do not see each other."
+    module = "comfy_extras.nodes_pag"
+    inputs = (socket("model", "MODEL"), number("scale", 3.0, 0.0, 100.0, round=0.01))
+    outputs = (Output("MODEL"),)
+
+    def run(self, context: Context, **values: Any) -> tuple[Any, ...]:
+        """Return the model with the guidance."""
+        from dataclasses import replace
+
+        return (replace(values["model"], apart=float(values["scale"])),)
+
+
 # ------------------------------------------------------------ the pieces of a sampler
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from keelbill.core.types import MAX_SEED
 from keelbill.engine.batch import Release, Repaint, Sampling
-from keelbill.engine.guidance import Branch, ClassifierFree, Guidance, Rescaled, SkipLayer, Unguided
+from keelbill.engine.guidance import Branch, ClassifierFree, Guidance, Perturbed, Rescaled, SkipLayer, Unguided
 from keelbill.engine.pipeline import noise_source
 from keelbill.engine.samplers import SAMPLERS, Evaluations, Sampler
 from keelbill.engine.schedules import sigmas_for_denoise, validate_sigmas
@@ -20,7 +20,10 @@ from keelbill.graph.tensors.latents import Latent, fitted, mask_on_grid, picture
 from keelbill.graph.tensors.prompts import prompt_of
 
 if TYPE_CHECKING:
+    from keelbill.engine.conditioning import Prompt
+    from keelbill.engine.control import Control
     from keelbill.graph.context import Context, Models
+    from keelbill.graph.tensors.controls import Use
 
 NOTHING_LEFT: Final = 1e-6
 
@@ -73,7 +76,7 @@ def denoise(
     painter = guider.model.open(context.models)
     marks: list[float] = validate_sigmas(sigmas.tolist()).tolist()
     latent = fitted(painter.native_side, latent)
-    plan = _Plan(painter, guider, latent, marks, sampler)
+    plan = _Plan(context.models, painter, guider, latent, marks, sampler)
     count = latent["samples"].shape[0]
     indices = list(latent.get("batch_index") or range(count))
     runs = [plan.sampling(place, *_noises(noise, plan.start.shape, indices, place)) for place in range(count)]
@@ -112,21 +115,50 @@ def _noises(
 class _Plan:
     """What all latents of a batch have in common."""
 
-    def __init__(self, painter: Painter, guider: Guider, latent: Latent, marks: list[float], sampler: str) -> None:
+    def __init__(
+        self, models: Models, painter: Painter, guider: Guider, latent: Latent, marks: list[float], sampler: str
+    ) -> None:
         self.witnesses: list[Witness] = []
         samples: Tensor = latent["samples"].float().cpu()
         self.start = painter.latents.to_model(samples) if torch.any(samples) else samples
+        self._models = models
+        self._painter = painter
         self._marks = marks
         self._sampler = SAMPLERS.get(sampler)
         self._guidance = _guidance(guider, painter)
-        grid = int(samples.shape[-2]), int(samples.shape[-1])
-        self._prompts = {Branch.POSITIVE: prompt_of(guider.positive, painter, picture_size(latent), grid)}
+        self._picture = picture_size(latent)
+        self._followed = {Branch.POSITIVE: guider.positive}
         if guider.negative is not None and guider.cfg != 1.0:
-            self._prompts[Branch.NEGATIVE] = prompt_of(guider.negative, painter, picture_size(latent), grid)
+            self._followed[Branch.NEGATIVE] = guider.negative
+        uses = [
+            use for entries in self._followed.values() for _, options in entries for use in options.get("controls", ())
+        ]
+        self._pictures = max((len(use.image) for use in uses), default=1)
+        self._controls: dict[tuple[int, int], Control] = {}
+        self._prompts: dict[int, dict[Branch, Prompt]] = {}
         self._mask = mask_on_grid(latent)
         amount = guider.model.release
         self._release = Release(marks[0], marks[-1], amount) if amount and self._mask is not None else None
         self._update = guider.model.update()
+
+    def prompts(self, place: int) -> dict[Branch, Prompt]:
+        """Return what one latent follows; the same for all, unless pictures that differ steer them."""
+        turn = place % self._pictures
+        if turn not in self._prompts:
+            grid = int(self.start.shape[-2]), int(self.start.shape[-1])
+            self._prompts[turn] = {
+                branch: prompt_of(
+                    entries, self._painter, self._picture, grid, lambda use: self._control(use, grid, turn)
+                )
+                for branch, entries in self._followed.items()
+            }
+        return self._prompts[turn]
+
+    def _control(self, use: Use, grid: tuple[int, int], turn: int) -> Control:
+        key = id(use), turn % len(use.image)
+        if key not in self._controls:
+            self._controls[key] = use.control(self._models, self._painter, grid, turn)
+        return self._controls[key]
 
     def sampling(self, place: int, first: Tensor, later: Callable[[], Tensor]) -> Sampling:
         """Return one latent's way."""
@@ -137,7 +169,7 @@ class _Plan:
             repaint = Repaint(original, first, self._mask[place], self._release)
         witness = Witness(self._sampler)
         self.witnesses.append(witness)
-        return Sampling(x, self._marks, witness, self._guidance, self._prompts, later, repaint, self._update)
+        return Sampling(x, self._marks, witness, self._guidance, self.prompts(place), later, repaint, self._update)
 
 
 @dataclass
@@ -185,6 +217,8 @@ def _guidance(guider: Guider, painter: Painter) -> Guidance:
         guidance = ClassifierFree(guider.cfg, mixes=True)
     if guider.model.rescale:
         guidance = Rescaled(guidance, guider.model.rescale)
+    if guider.model.apart:
+        guidance = Perturbed(guidance, guider.model.apart)
     skip = guider.model.skip
     if skip is None:
         return guidance

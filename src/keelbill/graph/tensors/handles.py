@@ -6,7 +6,7 @@ A handle of an installed model holds its name and not its networks, so that reme
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -21,6 +21,7 @@ from keelbill.engine.schedules import sigma_at_percent
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from keelbill.engine.control import ControlNet
     from keelbill.engine.preview import LinearPreview
     from keelbill.graph.context import Models
 
@@ -112,6 +113,7 @@ class ModelHandle:
         skip: Guidance by leaving out blocks.
         rescale: How far guided estimates are brought back to the unguided spread; 0 switches it off.
         release: How much of a soft mask's places is released one after the other; 0 switches it off.
+        apart: Strength of perturbed-attention guidance; 0 switches it off.
     """
 
     source: Installed | Painter
@@ -120,6 +122,7 @@ class ModelHandle:
     skip: SkipLayers | None = None
     rescale: float = 0.0
     release: float = 0.0
+    apart: float = 0.0
 
     def open(self, models: Models) -> Painter:
         """Return the transformer, with the noise levels that the graph chose."""
@@ -219,6 +222,18 @@ class ClipHandle:
 
 
 @dataclass(frozen=True)
+class ControlHandle:
+    """A CONTROL_NET: a network that steers another by a picture."""
+
+    network: ControlNet
+
+    @property
+    def size_bytes(self) -> int:
+        """What the network holds in memory."""
+        return module_bytes(self.network)
+
+
+@dataclass(frozen=True)
 class UpscalerHandle:
     """An UPSCALE_MODEL, by its name in `upscale_models`."""
 
@@ -248,8 +263,8 @@ class Guider:
     """
 
     model: ModelHandle
-    positive: list[list[object]]
-    negative: list[list[object]] | None = None
+    positive: list[list[Any]]
+    negative: list[list[Any]] | None = None
     cfg: float = 1.0
 
 

@@ -2,12 +2,13 @@
 
 It is a list of pairs: tokens with shape ``(1, L, width)``, and a dictionary with ``pooled_output`` and what nodes
 added: ``strength``, ``start_percent``, ``end_percent``, ``area`` (height, width, y, x in places of 8 pixels), ``mask``,
-``mask_strength``, ``set_area_to_bounds``.
+``mask_strength``, ``set_area_to_bounds``, ``controls``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -22,6 +23,7 @@ from keelbill.graph.tensors.handles import ClipHandle, Painter, sigma_at
 from keelbill.graph.tensors.latents import PLACE, mask_planes
 
 if TYPE_CHECKING:
+    from keelbill.engine.control import Control
     from keelbill.engine.model import TextEncoder
     from keelbill.graph.context import Models
 
@@ -132,7 +134,11 @@ def averaged(to: Entries, source: Entries, part: float) -> Entries:
 
 
 def prompt_of(
-    conditioning: Sequence[Sequence[Any]], painter: Painter, picture: tuple[int, int], grid: tuple[int, int]
+    conditioning: Sequence[Sequence[Any]],
+    painter: Painter,
+    picture: tuple[int, int],
+    grid: tuple[int, int],
+    control: Callable[[Any], Control] | None = None,
 ) -> Prompt:
     """Return what a branch of guidance follows.
 
@@ -141,6 +147,7 @@ def prompt_of(
         painter: Who paints.
         picture: Height and width of the picture in pixels.
         grid: Height and width of the latent.
+        control: Makes what the sampler takes of each of a prompt's ``controls``; without it they are left out.
 
     Raises:
         InvalidInput: A prompt was encoded for another kind of model, or there is none.
@@ -148,8 +155,14 @@ def prompt_of(
     if not conditioning:
         raise InvalidInput("conditioning", "an empty list", "at least one encoded prompt")
     shares = tuple(_share(tokens, options, painter, picture, grid) for tokens, options in conditioning)
+    if control is not None:
+        uses = [options.get("controls", ()) for _, options in conditioning]
+        shares = tuple(
+            replace(share, controls=tuple(control(use) for use in each))
+            for share, each in zip(shares, uses, strict=True)
+        )
     first = shares[0]
-    is_plain = first.box is None and first.weight is None and first.interval == (0.0, 1.0)
+    is_plain = first.box is None and first.weight is None and first.interval == (0.0, 1.0) and not first.controls
     return first.conditioning if len(shares) == 1 and is_plain else shares
 
 
