@@ -57,10 +57,11 @@ Index("ix_picture_org_id_number", picture.c.org_id, picture.c.number)
 _deleted = picture.c.deleted_ms > 0
 Index("ix_picture_deleted", picture.c.deleted_ms, sqlite_where=_deleted, postgresql_where=_deleted)
 Index("ix_picture_created_ms", picture.c.created_ms)
-# What facets count, so that counting does not read recipes.
+# What facets count, so that counting does not read recipes. Its second column must not be one that lists ask for,
+# or planners would take it for them and sort.
 Index(
     "ix_picture_facets",
-    *(picture.c[name] for name in ("org_id", "deleted_ms", "model", "width", "height", "kind", "key_id")),
+    *(picture.c[name] for name in ("org_id", "model", "width", "height", "kind", "key_id", "deleted_ms")),
 )
 _shown = picture.c.thumb_ref != ""
 Index("ix_picture_thumb_ref", picture.c.thumb_ref, sqlite_where=_shown, postgresql_where=_shown)

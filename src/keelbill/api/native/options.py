@@ -47,6 +47,7 @@ class Options(View):
     version: str
     open_registration: bool = Field(description="Whether strangers may sign up.")
     providers: dict[str, str] = Field(description="Other ways to sign in: the word for the address, the name to show.")
+    sells_credits: bool = Field(description="Whether credits can be bought by card.")
     default_model: str
     models: list[ModelOption]
     aspect_ratios: list[RatioOption]
@@ -66,6 +67,7 @@ async def options(request: Request) -> Options:
         version=__version__,
         open_registration=platform.settings.open_registration,
         providers=platform.identity.sign_in.buttons(),
+        sells_credits=platform.cashier is not None,
         default_model=DEFAULT_MODEL,
         models=_models(platform, installed),
         aspect_ratios=[RatioOption(name=r.value, width=r.size.width, height=r.size.height) for r in AspectRatio],

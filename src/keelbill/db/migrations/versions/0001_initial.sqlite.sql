@@ -304,7 +304,7 @@ CREATE INDEX ix_picture_created_ms ON picture (created_ms)
 --;
 CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
-CREATE INDEX ix_picture_facets ON picture (org_id, deleted_ms, model, width, height, kind, key_id)
+CREATE INDEX ix_picture_facets ON picture (org_id, model, width, height, kind, key_id, deleted_ms)
 --;
 CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;

@@ -2,9 +2,10 @@
 import { call } from "../api.js";
 import { html, useState } from "../lib.js";
 import { dateTime, day, number } from "../i18n/index.js";
-import { loadCredits } from "../state/account.js";
+import { loadCredits, options } from "../state/account.js";
 import { toast } from "../state/toasts.js";
 import { Button, Empty, Note, TextField } from "../ui/controls.js";
+import { Buying, useReturnFromPayment } from "./buying.js";
 import { AccountPage, Part, Pending, Table, csvOf, save, useLoaded } from "./parts.js";
 import { say } from "./texts.js";
 
@@ -13,6 +14,7 @@ export function page() {
     Promise.all([call("GET /api/credits"), call("GET /api/credits/transfers", { query: { limit: 25 } }), call("GET /api/credits/prices")]),
   );
   const [turn, setTurn] = useState(0);
+  useReturnFromPayment(reload);
   if (error || !data) return html`<${AccountPage} title=${say("billing.title")} lead=${say("billing.lead")}><${Pending} error=${error} reload=${reload} /><//>`;
   const [balance, first, prices] = data;
   const redeemed = () => {
@@ -33,6 +35,7 @@ export function page() {
           : html`<p class="soft">${say("billing.no_lots")}</p>`}
       <//>
     </div>
+    <${Buying} sells=${Boolean(options.value?.sells_credits)} />
     <${Movements} key=${`${turn}${first.transfers[0]?.id}`} first=${first} />
     <${Part} title=${say("billing.prices")}>
       <${Table} label=${say("billing.prices")} columns=${[[say("billing.service")], [say("billing.credits"), true]]}>

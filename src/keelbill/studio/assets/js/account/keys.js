@@ -4,6 +4,7 @@ import { html, useState } from "../lib.js";
 import { dateTime, number } from "../i18n/index.js";
 import { Button, CopyButton, Empty, Field, Note, TextField } from "../ui/controls.js";
 import { Dialog } from "../ui/dialog.js";
+import { CAPS, capsText } from "./caps.js";
 import { AccountPage, Pending, Table, useLoaded } from "./parts.js";
 import { say } from "./texts.js";
 
@@ -25,7 +26,8 @@ export function page() {
       : data.length
         ? html`<${Keys} keys=${data} onOpen=${setOpen} />`
         : html`<${Empty} icon="key" title=${say("keys.none")} actions=${create}>${say("keys.none_text")}<//>`}
-    ${open?.what === "new" && html`<${NewKey} onClose=${close} onMade=${made} />`}
+    ${open?.what === "new" && html`<${KeyForm} onClose=${close} onMade=${made} />`}
+    ${open?.what === "edit" && html`<${KeyForm} chosen=${open.chosen} onClose=${close} onMade=${() => (reload(), close())} />`}
     ${open?.what === "secret" && html`<${Secret} made=${open.made} onClose=${close} />`}
     ${open?.what === "rotate" && html`<${Rotate} chosen=${open.chosen} onClose=${close} onMade=${made} />`}
     ${open?.what === "revoke" && html`<${Revoke} chosen=${open.chosen} onClose=${close} onDone=${reload} />`}
@@ -46,23 +48,19 @@ function Keys({ keys, onOpen }) {
       return html`<tr key=${key.id} class=${key.is_active ? "" : "row-over"}>
         <th scope="row"><span class="cell-name">${key.name || say("keys.unnamed")}</span><code class="soft">${key.stub}</code></th>
         <td>${key.scopes.join(", ")}</td>
-        <td>${capsText(key.caps)}</td>
-        <td>${key.last_used_ms ? dateTime(key.last_used_ms) : say("keys.never_used")}</td>
+        <td>${capsText(key.caps)}${key.rate_limit && html`<br /><span class="soft">${say("keys.rate_short", { n: number(key.rate_limit) })}</span>`}</td>
+        <td>${key.last_used_ms ? html`${dateTime(key.last_used_ms)}<br /><span class="soft">${key.last_used_ip}</span>` : say("keys.never_used")}</td>
         <td>${key.expires_ms ? dateTime(key.expires_ms) : say("keys.never")}</td>
         <td><span class=${`state state-${state}`}>${say(`keys.${state}`)}</span></td>
         <td class="row-actions">
           ${key.is_active &&
-          html`<${Button} small icon="refresh-cw" onClick=${() => onOpen({ what: "rotate", chosen: key })}>${say("keys.rotate")}<//>
+          html`<${Button} small icon="pencil" onClick=${() => onOpen({ what: "edit", chosen: key })}>${say("keys.edit")}<//>
+            <${Button} small icon="refresh-cw" onClick=${() => onOpen({ what: "rotate", chosen: key })}>${say("keys.rotate")}<//>
             <${Button} small kind="danger" icon="trash-2" onClick=${() => onOpen({ what: "revoke", chosen: key })}>${say("keys.revoke")}<//>`}
         </td>
       </tr>`;
     })}
   <//>`;
-}
-
-function capsText(caps) {
-  const set = Object.entries(caps).filter(([, value]) => value !== null);
-  return set.length ? set.map(([name, value]) => say(`caps.${name}_short`, { n: number(value) })).join(", ") : say("caps.none");
 }
 
 /** Send something once; show what the server refused. */
@@ -79,30 +77,42 @@ function useSending(onDone) {
   return { ...state, send };
 }
 
-function NewKey({ onClose, onMade }) {
-  const [form, setForm] = useState({ name: "", scopes: null, days: "0", day: "", month: "", rate: "", networks: "" });
+/** What is sent of a form; an end that was not changed is left out, so that it does not move. */
+function bodyOf(form, isNew) {
+  const amount = (text) => String(text).trim().replace(",", ".") || null;
+  return {
+    name: form.name.trim(),
+    scopes: form.scopes,
+    caps: Object.fromEntries(CAPS.map((cap) => [cap, amount(form[cap])])),
+    rate_limit: form.rate ? Number(form.rate) : null,
+    networks: form.networks.split(/[\s,]+/).filter(Boolean),
+    ...(isNew || form.days !== "" ? { expires_ms: Number(form.days) ? Date.now() + Number(form.days) * DAY_MS : 0 } : {}),
+  };
+}
+
+function formOf(key) {
+  const caps = Object.fromEntries(CAPS.map((cap) => [cap, key?.caps[cap] ?? ""]));
+  return { name: key?.name || "", scopes: key?.scopes || null, days: key ? "" : "0", rate: key?.rate_limit || "", networks: key?.networks.join(" ") || "", ...caps };
+}
+
+function KeyForm({ chosen, onClose, onMade }) {
+  const [form, setForm] = useState(() => formOf(chosen));
   const { busy, problem, send } = useSending(onMade);
   const set = (name) => (value) => setForm((before) => ({ ...before, [name]: value }));
-  const amount = (text) => text.trim().replace(",", ".") || null;
   const submit = (event) => {
     event.preventDefault();
-    send("POST /api/keys", {
-      body: {
-        name: form.name.trim(),
-        scopes: form.scopes,
-        caps: { per_day: amount(form.day), per_month: amount(form.month) },
-        rate_limit: form.rate ? Number(form.rate) : null,
-        networks: form.networks.split(/[\s,]+/).filter(Boolean),
-        expires_ms: Number(form.days) ? Date.now() + Number(form.days) * DAY_MS : 0,
-      },
-    });
+    const body = bodyOf(form, !chosen);
+    if (chosen) send("PATCH /api/keys/{key_id}", { params: { key_id: chosen.id }, body });
+    else send("POST /api/keys", { body });
   };
   const toggle = (scope) => {
     const chosen = new Set(form.scopes || []);
     chosen.has(scope) ? chosen.delete(scope) : chosen.add(scope);
     set("scopes")(chosen.size ? [...chosen] : null);
   };
-  return html`<${Dialog} title=${say("keys.create")} onClose=${onClose}>
+  const expiries = [...(chosen ? [""] : []), "0", "7", "30", "90", "365"];
+  const expiry = (days) => (days === "" ? (chosen.expires_ms ? dateTime(chosen.expires_ms) : say("keys.never")) : days === "0" ? say("keys.never") : say("keys.in_days", { n: days }));
+  return html`<${Dialog} title=${chosen ? say("keys.edit_title", { name: chosen.name || chosen.stub }) : say("keys.create")} onClose=${onClose}>
     <form class="form" onSubmit=${submit}>
       <${TextField} label=${say("keys.name")} hint=${say("keys.name_hint")} maxlength="100" value=${form.name} onValue=${set("name")} />
       <fieldset class="checks"><legend>${say("keys.scopes")}</legend>
@@ -110,16 +120,15 @@ function NewKey({ onClose, onMade }) {
         <p class="hint">${say("keys.scopes_hint")}</p>
       </fieldset>
       <div class="two">
-        <${TextField} label=${say("caps.per_day")} optional inputmode="decimal" value=${form.day} onValue=${set("day")} />
-        <${TextField} label=${say("caps.per_month")} optional inputmode="decimal" value=${form.month} onValue=${set("month")} />
+        ${CAPS.map((cap) => html`<${TextField} key=${cap} label=${say(`caps.${cap}`)} optional inputmode="decimal" value=${form[cap]} onValue=${set(cap)} />`)}
         <${Field} label=${say("keys.expires")}>${(given) => html`<select ...${given} class="select" value=${form.days} onChange=${(event) => set("days")(event.target.value)}>
-          ${["0", "7", "30", "90", "365"].map((days) => html`<option key=${days} value=${days}>${days === "0" ? say("keys.never") : say("keys.in_days", { n: days })}</option>`)}
+          ${expiries.filter((days, at) => at === 0 || !(chosen && days === "0" && !chosen.expires_ms)).map((days) => html`<option key=${days} value=${days}>${expiry(days)}</option>`)}
         </select>`}<//>
         <${TextField} label=${say("keys.rate")} optional type="number" min="1" max="100000" value=${form.rate} onValue=${set("rate")} />
       </div>
       <${TextField} label=${say("keys.networks")} hint=${say("keys.networks_hint")} optional value=${form.networks} onValue=${set("networks")} />
       ${problem && html`<${Note} kind="bad">${problem}<//>`}
-      <footer class="dialog-actions"><${Button} onClick=${onClose}>${say("cancel")}<//><${Button} kind="primary" type="submit" busy=${busy}>${say("keys.make")}<//></footer>
+      <footer class="dialog-actions"><${Button} onClick=${onClose}>${say("cancel")}<//><${Button} kind="primary" type="submit" busy=${busy}>${say(chosen ? "save" : "keys.make")}<//></footer>
     </form>
   <//>`;
 }

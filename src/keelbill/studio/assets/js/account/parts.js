@@ -1,6 +1,8 @@
 // What the account pages share: loading with its states, the head of a page, saving files. Knows no page.
 import { html, useCallback, useEffect, useState } from "../lib.js";
-import { Button, Empty } from "../ui/controls.js";
+import { Button, Empty, Note } from "../ui/controls.js";
+import { Dialog } from "../ui/dialog.js";
+import { ProofDialog, proven } from "./proof.js";
 import { say } from "./texts.js";
 
 /** Load something when the page opens: {data, error, reload}. A later answer never overwrites a newer one. */
@@ -20,6 +22,34 @@ export function useLoaded(load, needs = []) {
   return { ...state, reload: useCallback(() => setTurn((before) => before + 1), []) };
 }
 
+/** Do something that the server may refuse: {busy, problem, run}. `run` returns whether it was done. */
+export function useDoing() {
+  const [state, setState] = useState({ busy: false, problem: "" });
+  const run = async (work) => {
+    setState({ busy: true, problem: "" });
+    try {
+      await proven(work);
+      setState({ busy: false, problem: "" });
+      return true;
+    } catch (error) {
+      setState({ busy: false, problem: error.message });
+      return false;
+    }
+  };
+  return { ...state, run };
+}
+
+/** A question before something that cannot be undone. `onDo` does it. */
+export function Confirm({ title, text, action, onDo, onClose }) {
+  const { busy, problem, run } = useDoing();
+  const submit = async () => (await run(onDo)) && onClose();
+  return html`<${Dialog} title=${title} onClose=${onClose}
+    actions=${html`<${Button} onClick=${onClose}>${say("cancel")}<//><${Button} kind="danger" busy=${busy} onClick=${submit}>${action}<//>`}>
+    <p>${text}</p>
+    ${problem && html`<${Note} kind="bad">${problem}<//>`}
+  <//>`;
+}
+
 /** A page: its title, what it is for, its main button, and its content. */
 export function AccountPage({ title, lead, actions, children }) {
   return html`<div class="account-page">
@@ -28,13 +58,14 @@ export function AccountPage({ title, lead, actions, children }) {
       ${actions && html`<div class="account-actions">${actions}</div>`}
     </header>
     ${children}
+    <${ProofDialog} />
   </div>`;
 }
 
 /** A titled part of a page. */
-export function Part({ title, actions, children }) {
+export function Part({ title, text, actions, children }) {
   return html`<section class="part">
-    <div class="part-head"><h2>${title}</h2>${actions}</div>
+    <div class="part-head"><div><h2>${title}</h2>${text && html`<p class="soft">${text}</p>`}</div>${actions && html`<div class="part-actions">${actions}</div>`}</div>
     ${children}
   </section>`;
 }

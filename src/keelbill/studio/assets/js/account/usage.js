@@ -4,6 +4,7 @@ import { html, useState } from "../lib.js";
 import { number } from "../i18n/index.js";
 import { toast } from "../state/toasts.js";
 import { Button, Empty, Field, Segments } from "../ui/controls.js";
+import { Latency, RightNow } from "./latency.js";
 import { AccountPage, Pending, Table, save, useLoaded } from "./parts.js";
 import { say } from "./texts.js";
 
@@ -16,7 +17,7 @@ export function page() {
   const [days, setDays] = useState("30");
   const from = new Date(Date.now() - (Number(days) - 1) * DAY_MS).toISOString().slice(0, 10);
   const query = { by, from };
-  const { data, error, reload } = useLoaded(() => call("GET /api/usage", { query }), [by, days]);
+  const { data, error, reload } = useLoaded(() => named(by, query), [by, days]);
   const exported = async () => {
     try {
       save(`usage-by-${by}.csv`, await call("GET /api/usage.csv", { query, as: "blob" }));
@@ -25,6 +26,7 @@ export function page() {
     }
   };
   return html`<${AccountPage} title=${say("usage.title")} lead=${say("usage.lead")} actions=${html`<${Button} icon="download" onClick=${exported}>${say("csv")}<//>`}>
+    <${RightNow} />
     <div class="usage-bar">
       <${Segments} label=${say("usage.by")} name="usage-by" value=${by} choices=${GROUPS.map((name) => [name, say(`usage.${name}`)])} onValue=${setBy} />
       <${Field} label=${say("usage.span")}>${(given) => html`<select ...${given} class="select" value=${days} onChange=${(event) => setDays(event.target.value)}>
@@ -36,7 +38,17 @@ export function page() {
       : data.lines.length
         ? html`<${Chart} lines=${data.lines} by=${by} /><${Lines} lines=${data.lines} by=${by} />`
         : html`<${Empty} icon="activity" title=${say("usage.none")} actions=${html`<a class="button button-primary" href="/">${say("usage.make")}</a>`}>${say("usage.none_text")}<//>`}
+    <${Latency} days=${days} />
   <//>`;
+}
+
+/** Load totals; keys are shown by their names where the names may be read. */
+async function named(by, query) {
+  const report = await call("GET /api/usage", { query });
+  if (by !== "key") return report;
+  const keys = await call("GET /api/keys").catch(() => []);
+  const names = new Map(keys.map((key) => [key.id, `${key.name || say("keys.unnamed")} (${key.stub})`]));
+  return { ...report, lines: report.lines.map((line) => ({ ...line, group: names.get(line.group) || line.group })) };
 }
 
 function Chart({ lines, by }) {
@@ -45,8 +57,8 @@ function Chart({ lines, by }) {
   const width = slot * lines.length;
   return html`<figure class="chart">
     <figcaption>${say("usage.chart", { by: say(`usage.${by}`), n: number(most) })}</figcaption>
-    <svg viewBox=${`0 0 ${Math.max(width, 320)} ${HEIGHT}`} role="img" aria-label=${say("usage.chart", { by: say(`usage.${by}`), n: number(most) })}>
-      ${[0.25, 0.5, 0.75, 1].map((part) => html`<line key=${part} class="chart-line" x1="0" x2="100%" y1=${HEIGHT * (1 - part) + 1} y2=${HEIGHT * (1 - part) + 1} />`)}
+    <svg viewBox=${`0 0 ${Math.max(width, 960)} ${HEIGHT}`} role="img" aria-label=${say("usage.chart", { by: say(`usage.${by}`), n: number(most) })}>
+      ${[0.25, 0.5, 0.75, 1].map((part) => html`<line key=${part} class="chart-line" x1="0" x2=${Math.max(width, 960)} y1=${HEIGHT * (1 - part) + 1} y2=${HEIGHT * (1 - part) + 1} />`)}
       ${lines.map((line, index) => {
         const height = ((HEIGHT - 8) * line.requests) / most;
         const lost = line.requests ? (height * line.failed) / line.requests : 0;

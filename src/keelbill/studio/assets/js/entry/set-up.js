@@ -16,7 +16,7 @@ export function page() {
   if (!token) return html`<${EntryFrame} title=${t("set_up.no_token")} text=${t("set_up.no_token_text")} foot=${foot} />`;
   const send = async () => {
     await call("POST /api/set-up", { body: { token, email, password, name } });
-    navigate("/", { replace: true });
+    navigate("/admin/welcome", { replace: true });
   };
   return html`<${EntryFrame} title=${t("set_up.title")} text=${t("set_up.text")} foot=${foot}>
     <${EntryForm} onSend=${send}>

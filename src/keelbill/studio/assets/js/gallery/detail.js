@@ -11,6 +11,7 @@ import { Button, CopyButton, Empty, IconButton } from "../ui/controls.js";
 import { Dialog } from "../ui/dialog.js";
 import { Icon } from "../ui/icon.js";
 import { favour, list, more, remove } from "./pictures.js";
+import { TagsOfOne } from "./sorting.js";
 
 /** A picture in full; `onGo(picture)` shows another. */
 export function Detail({ id, onClose, onGo }) {
@@ -66,7 +67,7 @@ export function Detail({ id, onClose, onGo }) {
           <span class="detail-gap" />
           <${IconButton} label=${t("dialog.close")} icon="x" onClick=${onClose} />
         </div>
-        <${Recipe} picture=${picture} recipe=${found.id === id ? found.recipe : null} onClose=${onClose} />
+        <${Recipe} picture=${picture} recipe=${found.id === id ? found.recipe : null} onClose=${onClose} onTags=${(tags) => setFound((before) => ({ ...before, picture: { ...before.picture, tags } }))} />
       </div>
     </div>
   <//>`;
@@ -93,7 +94,7 @@ function bodyFor(picture, recipe) {
   return body;
 }
 
-function Recipe({ picture, recipe, onClose }) {
+function Recipe({ picture, recipe, onClose, onTags }) {
   const [code, setCode] = useState(false);
   const isPainted = picture.kind === "generate" && Boolean(picture.prompt);
   const facts = [
@@ -127,6 +128,7 @@ function Recipe({ picture, recipe, onClose }) {
     <dl class="facts facts-two">
       ${facts.filter(([, value]) => value !== "" && value !== undefined && value !== null).map(([label, value]) => html`<div key=${label}><dt>${t(label)}</dt><dd>${String(value)}</dd></div>`)}
     </dl>
+    ${recipe && html`<${TagsOfOne} key=${picture.id} picture=${picture} onChanged=${onTags} />`}
     ${code && html`<${CodeDialog} body=${bodyFor(picture, recipe)} onClose=${() => setCode(false)} />`}
   </div>`;
 }

@@ -8,8 +8,8 @@ import { favour, remove } from "./pictures.js";
 const GAP = 12;
 const WANTED = 208;
 const WANTED_SMALL = 112;
-const SPARE_ROWS = 3;
-const AHEAD_ROWS = 8;
+const SPARE_SCREENS = 1.5;
+const AHEAD_SCREENS = 6;
 
 function shapeOf(width) {
   const wanted = width < 600 ? WANTED_SMALL : WANTED;
@@ -43,10 +43,12 @@ export function Grid({ items, loading, done, selected, selecting, onOpen, onTogg
     const look = () => {
       waiting = 0;
       const top = -box.current.getBoundingClientRect().top;
-      const first = Math.max(0, Math.floor(top / rowHeight) - SPARE_ROWS);
-      const last = Math.ceil((top + window.innerHeight) / rowHeight) + SPARE_ROWS;
+      const screen = Math.ceil(window.innerHeight / rowHeight);
+      const spare = Math.ceil(screen * SPARE_SCREENS);
+      const first = Math.max(0, Math.floor(top / rowHeight) - spare);
+      const last = Math.ceil((top + window.innerHeight) / rowHeight) + spare;
       setRows((before) => (before[0] === first && before[1] === last ? before : [first, last]));
-      if (last + AHEAD_ROWS > all && !done) onMore();
+      if (last + screen * AHEAD_SCREENS > all && !done) onMore();
     };
     const later = () => {
       waiting ||= requestAnimationFrame(look);

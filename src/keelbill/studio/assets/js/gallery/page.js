@@ -1,28 +1,38 @@
 // The gallery: search, filters, the grid, and above it one picture or two that are compared.
 import { html, useEffect, useState } from "../lib.js";
-import { t, tn } from "../i18n/index.js";
+import { t } from "../i18n/index.js";
 import { chooseRecipeFile, useDroppedRecipe } from "../recipes/drop.js";
 import { navigate, place } from "../router.js";
 import { options } from "../state/account.js";
 import { useCommands } from "../state/commands.js";
 import { Button, Empty, IconButton } from "../ui/controls.js";
+import { Dialog } from "../ui/dialog.js";
 import { Icon } from "../ui/icon.js";
-import { Compare } from "./compare.js";
 import { Detail } from "./detail.js";
 import { Grid } from "./grid.js";
-import { download, favour, list, more, remove, show } from "./pictures.js";
+import { Panel } from "./panel.js";
+import { list, more, show } from "./pictures.js";
+import { Selection } from "./selection.js";
+import { say } from "./texts.js";
 
 const TYPING_MS = 250;
 
+const WORDS = ["text", "model", "when", "album", "tag", "size", "key", "source"];
+const PANEL = "keelbill.gallery.panel";
+
 function filterIn(query) {
-  return { text: query.get("text") || "", model: query.get("model") || "", favourite: query.get("favourite") === "1", when: query.get("when") || "" };
+  return { ...Object.fromEntries(WORDS.map((name) => [name, query.get(name) || ""])), favourite: query.get("favourite") === "1" };
 }
 
 function addressOf(filter) {
   const query = new URLSearchParams();
-  for (const name of ["text", "model", "when"]) if (filter[name]) query.set(name, filter[name]);
+  for (const name of WORDS) if (filter[name]) query.set(name, filter[name]);
   if (filter.favourite) query.set("favourite", "1");
   return `/gallery${query.size ? `?${query}` : ""}`;
+}
+
+function isWide() {
+  return window.innerWidth >= 1000;
 }
 
 /** The page at /gallery and /gallery/:id. */
@@ -30,7 +40,7 @@ export function page({ parts }) {
   const filter = filterIn(place.value.query);
   const [selected, setSelected] = useState(new Set());
   const [selecting, setSelecting] = useState(false);
-  const [comparing, setComparing] = useState(null);
+  const [panel, setPanel] = useState(() => isWide() && localStorage.getItem(PANEL) === "open");
   const [firstShown] = useState(() => list.peek().filter && parts.id);
   useEffect(() => {
     if (!(firstShown && parts.id)) show(filter);
@@ -39,7 +49,7 @@ export function page({ parts }) {
     if (!parts.id) show(filter, { again: true });
   }, []);
   const { items, loading, done, error } = list.value;
-  const chosen = items.filter((picture) => selected.has(picture.id));
+  const chosen = selected.size ? items.filter((picture) => selected.has(picture.id)) : [];
   const change = (values) => navigate(addressOf({ ...filter, ...values }), { replace: true });
   const open = (picture) => navigate(`/gallery/${picture.id}${location.search}`);
   const toggle = (picture, until) => {
@@ -51,45 +61,45 @@ export function page({ parts }) {
     setSelected(next);
     setSelecting(next.size > 0 || selecting);
   };
+  const togglePanel = () => {
+    if (isWide()) localStorage.setItem(PANEL, panel ? "closed" : "open");
+    setPanel(!panel);
+  };
   const stop = () => {
     setSelected(new Set());
     setSelecting(false);
   };
   useCommands([
     { id: "gallery-search", title: () => t("gallery.search"), icon: "search", keys: "/", run: () => document.getElementById("gallery-search")?.focus() },
+    { id: "gallery-panel", title: () => say("panel.show"), icon: "list-filter", keys: "b", run: togglePanel },
     { id: "gallery-read", title: () => t("gallery.read"), icon: "scan-search", run: chooseRecipeFile },
-  ]);
+  ], [panel]);
   const drop = useDroppedRecipe();
-  const isFiltered = filter.text || filter.model || filter.favourite || filter.when;
+  const isFiltered = filter.favourite || WORDS.some((name) => filter[name]);
+  const side = html`<${Panel} filter=${filter} change=${change} />`;
   return html`<div class="gallery">
     <h1 class="out-of-sight">${t("page.gallery")}</h1>
-    <${Bar} filter=${filter} change=${change} selecting=${selecting} onSelect=${() => (selecting ? stop() : setSelecting(true))} />
-    ${error
-      ? html`<${Empty} icon="circle-alert" title=${t("gallery.failed")} actions=${html`<${Button} kind="primary" onClick=${more}>${t("error.again")}<//>`}>${error.message}<//>`
-      : items.length || !done
-        ? html`<${Grid} items=${items} loading=${loading} done=${done} selected=${selected} selecting=${selecting} onOpen=${open} onToggle=${toggle} onMore=${more} />`
-        : isFiltered
-          ? html`<${Empty} icon="search" title=${t("gallery.nothing")} actions=${html`<${Button} onClick=${() => navigate("/gallery")}>${t("gallery.clear")}<//>`}>${t("gallery.nothing_text")}<//>`
-          : html`<${Empty} icon="image" title=${t("gallery.empty")} actions=${html`<a class="button button-primary" href="/">${t("gallery.create")}</a>`}>${t("gallery.empty_text")}<//>`}
-    ${selecting &&
-    html`<div class="selection" role="region" aria-label=${t("gallery.select")}>
-      <strong aria-live="polite">${tn("gallery.selected", chosen.length)}</strong>
-      <${Button} small icon="columns-2" disabled=${chosen.length !== 2} onClick=${() => setComparing(chosen)}>${t("gallery.compare")}<//>
-      <${Button} small icon="star" disabled=${!chosen.length} onClick=${() => favour(chosen.map((one) => one.id), !chosen.every((one) => one.favourite))}>${t("gallery.favourite")}<//>
-      <${Button} small icon="download" disabled=${!chosen.length} onClick=${() => download(chosen)}>${t("result.download")}<//>
-      <${Button} small kind="danger" icon="trash-2" disabled=${!chosen.length} onClick=${() => {
-        remove(chosen.map((one) => one.id));
-        stop();
-      }}>${t("gallery.delete")}<//>
-      <${IconButton} label=${t("gallery.select_none")} icon="x" onClick=${stop} />
-    </div>`}
+    <${Bar} filter=${filter} change=${change} panel=${panel} onPanel=${togglePanel} selecting=${selecting} onSelect=${() => (selecting ? stop() : setSelecting(true))} />
+    <div class=${panel && isWide() ? "gallery-body gallery-body-two" : "gallery-body"}>
+      ${panel && isWide() && html`<aside class="gallery-panel" aria-label=${say("panel.title")}>${side}</aside>`}
+      <div class="gallery-main">
+        ${error
+          ? html`<${Empty} icon="circle-alert" title=${t("gallery.failed")} actions=${html`<${Button} kind="primary" onClick=${more}>${t("error.again")}<//>`}>${error.message}<//>`
+          : items.length || !done
+            ? html`<${Grid} items=${items} loading=${loading} done=${done} selected=${selected} selecting=${selecting} onOpen=${open} onToggle=${toggle} onMore=${more} />`
+            : isFiltered
+              ? html`<${Empty} icon="search" title=${t("gallery.nothing")} actions=${html`<${Button} onClick=${() => navigate("/gallery")}>${t("gallery.clear")}<//>`}>${t("gallery.nothing_text")}<//>`
+              : html`<${Empty} icon="image" title=${t("gallery.empty")} actions=${html`<a class="button button-primary" href="/">${t("gallery.create")}</a>`}>${t("gallery.empty_text")}<//>`}
+      </div>
+    </div>
+    ${panel && !isWide() && html`<${Dialog} title=${say("panel.title")} onClose=${togglePanel}>${side}<//>`}
+    ${selecting && html`<${Selection} chosen=${chosen} filter=${filter} onAll=${() => setSelected(new Set(items.map((one) => one.id)))} onStop=${stop} />`}
     ${parts.id && html`<${Detail} id=${parts.id} onClose=${() => navigate(`/gallery${location.search}`)} onGo=${(picture) => navigate(`/gallery/${picture.id}${location.search}`, { replace: true })} />`}
-    ${comparing && html`<${Compare} pictures=${comparing} onClose=${() => setComparing(null)} />`}
     ${drop}
   </div>`;
 }
 
-function Bar({ filter, change, selecting, onSelect }) {
+function Bar({ filter, change, panel, onPanel, selecting, onSelect }) {
   const [text, setText] = useState(filter.text);
   useEffect(() => setText(filter.text), [filter.text]);
   useEffect(() => {
@@ -99,6 +109,7 @@ function Bar({ filter, change, selecting, onSelect }) {
   }, [text]);
   const models = [...new Set((options.value?.models || []).map((model) => model.runs_on))];
   return html`<div class="gallery-bar">
+    <${IconButton} label=${say("panel.show")} icon="list-filter" pressed=${panel} onClick=${onPanel} />
     <label class="gallery-search">
       <${Icon} name="search" />
       <span class="out-of-sight">${t("gallery.search")}</span>

@@ -1,0 +1,48 @@
+// The texts of boards, tags, facets and selections, fetched with the gallery. Knows no page.
+import { pairs } from "../i18n/pairs.js";
+
+const TEXTS = {
+  "panel.title": ["Boards and filters", "Mappen und Filter"],
+  "panel.show": ["Boards and filters", "Mappen und Filter"],
+  "boards.title": ["Boards", "Mappen"],
+  "boards.all": ["All pictures", "Alle Bilder"],
+  "boards.new": ["New board", "Neue Mappe"],
+  "boards.name": ["Name", "Name"],
+  "boards.make": ["Make board", "Mappe anlegen"],
+  "boards.rename": ["Rename board", "Mappe umbenennen"],
+  "boards.delete": ["Delete board", "Mappe löschen"],
+  "boards.delete_title": ["Delete the board {name}?", "Die Mappe {name} löschen?"],
+  "boards.delete_text": ["Its pictures stay in the gallery.", "Die Bilder bleiben in der Galerie."],
+  "boards.put": ["Board", "Mappe"],
+  "boards.put_title": ["Put into a board", "In eine Mappe legen"],
+  "boards.put_done": ["They are in {name}.", "Sie liegen in {name}."],
+  "boards.take": ["Take out", "Herausnehmen"],
+  "boards.none": ["No boards yet. A board collects pictures for one purpose; a picture may be in many.", "Noch keine Mappen. Eine Mappe sammelt Bilder für einen Zweck; ein Bild kann in vielen liegen."],
+  "tags.title": ["Tags", "Schlagwörter"],
+  "tags.none": ["No tags yet. Select pictures to give them some.", "Noch keine. Wählen Sie Bilder aus, um ihnen welche zu geben."],
+  "tags.add": ["Add a tag", "Schlagwort hinzufügen"],
+  "tags.add_hint": ["Several are apart by commas.", "Mehrere werden durch Kommas getrennt."],
+  "tags.remove": ["Remove the tag {tag}", "Schlagwort {tag} entfernen"],
+  "tags.change": ["Tags", "Schlagwörter"],
+  "tags.change_title": ["Tags of the selected pictures", "Schlagwörter der gewählten Bilder"],
+  "tags.give": ["Give these", "Diese geben"],
+  "tags.take": ["Take these away", "Diese wegnehmen"],
+  "facet.size": ["Size", "Größe"],
+  "facet.source": ["Asked for by", "Kommt von"],
+  "facet.key": ["API key", "API-Schlüssel"],
+  "facet.any": ["Any", "Alle"],
+  "facet.deleted_key": ["Key …{id}", "Schlüssel …{id}"],
+  "source.studio": ["Studio", "Studio"],
+  "source.api": ["API", "API"],
+  "source.graph": ["Graph", "Graph"],
+  "select.all": ["Select all that are loaded", "Alle geladenen auswählen"],
+  "archive.busy": ["Packing {n} pictures…", "{n} Bilder werden gepackt …"],
+  "archive.too_many": ["At most {n} pictures at once.", "Höchstens {n} Bilder auf einmal."],
+  "archive.name": ["pictures.zip", "bilder.zip"],
+  clear: ["Clear filters", "Filter aufheben"],
+  cancel: ["Cancel", "Abbrechen"],
+  save: ["Save", "Speichern"],
+};
+
+/** Return a text of the gallery in the language that is shown; {places} are filled in. */
+export const say = pairs(TEXTS);
