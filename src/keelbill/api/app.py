@@ -83,6 +83,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         options,
         orgs,
         payments,
+        secrets,
         selections,
         sessions,
         standing,
@@ -90,6 +91,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         uploads,
         usage,
         webhooks,
+        workflows,
     )
     from keelbill.api.native import credits as money
     from keelbill.api.openai import routes as openai
@@ -122,6 +124,8 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         enlargements,
         edits,
         uploads,
+        workflows,
+        secrets,
     )
     for door in [*doors, *(part.router for part in own)]:
         app.router.routes.extend(door.routes)  # side by side, so that each pattern is tried once

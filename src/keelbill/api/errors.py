@@ -96,6 +96,8 @@ def family_of(path: str) -> Family:
     """Return which family of clients a path serves."""
     if path.startswith(("/v1/images/", "/v1/models")):
         return "openai"
+    if path.startswith("/v1/workflows/"):
+        return "v2beta"  # a route of our own
     if path.startswith("/comfy/"):
         return "graph"
     return "v1" if path.startswith("/v1/") else "v2beta"

@@ -37,7 +37,7 @@ from keelbill.serving.messages import (
     WorkerInfo,
 )
 from keelbill.serving.pool import OnCapacity, OnEvent, OnLost
-from keelbill.serving.scripted_graph import ScriptedGraphs
+from keelbill.serving.scripted_graph import ScriptedGraphs, painters
 
 MODEL: Final = "scripted"
 MODEL_HASH: Final = sha256(MODEL.encode()).hexdigest()
@@ -260,8 +260,10 @@ class ScriptedPool:
 
     async def _play_graph(self, worker: _Worker, run: _Run, graph: GraphTask, fault: Fault | None) -> None:
         task, current = run.job.task, ""
+        painting, has_painted = painters(graph), False
         for news in self._graphs.play(graph, previews=task.previews, default_steps=self.steps):
             current = news.node or current
+            has_painted |= news.kind == "node" and news.node in painting
             if news.kind == "progress":
                 await self._step(run)
             if run.cancelled is not None:
@@ -284,6 +286,7 @@ class ScriptedPool:
             seed=task.seed,
             model=MODEL,
             model_hash=MODEL_HASH,
+            is_billable=has_painted,
         )
         self._say(worker, run, done)
 

@@ -19,6 +19,7 @@ from keelbill.serving.messages import GraphFile, GraphNews, GraphTask
 SIDE: Final = 16
 SAVES: Final[Mapping[str, str]] = {"SaveImage": "output", "PreviewImage": "temp"}
 SENDS: Final = "SaveImageWebsocket"
+SERVED: Final = ("Stability", "SD3_Zho")
 SAMPLERS: Final = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
 
 
@@ -52,6 +53,13 @@ class ScriptedGraphs:
                 yield GraphNews(kind="progress", node=node, display=node, value=1, total=1, image=image)
             yield GraphNews(kind="done", node=node, display=node)
             known.add(keys[node])
+
+
+def painters(task: GraphTask) -> frozenset[str]:
+    """Return the nodes of a graph that paint, so that a run of them is paid for."""
+    graph: dict[str, Any] = json.loads(task.prompt)
+    kinds = {node: str(facts["class_type"]) for node, facts in graph.items()}
+    return frozenset(node for node, kind in kinds.items() if kind in SAMPLERS or kind.startswith(SERVED))
 
 
 def _steps(graph: dict[str, Any], node: str, *, previews: bool, default_steps: int) -> Iterator[GraphNews]:
