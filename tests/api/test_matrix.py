@@ -1,0 +1,187 @@
+"""Who may do what: every route has its rule here, and whoever the rule leaves out is refused over HTTP.
+
+A new route fails the first test until somebody decides who may use it. What a rule grants is tested with each route.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+
+from keelbill.api.app import create_app
+from keelbill.api.stability.services import SERVICES
+from keelbill.core.settings import Settings
+from keelbill.studio.pages import ADDRESSES
+from support.callers import CALLERS, ROLES, SCOPES, Callers, Door, callers, doors_of
+from support.server import LiveServer
+
+KEYS = tuple(f"key {scope}" for scope in SCOPES)
+PEOPLE = (*ROLES, "elsewhere", "staff")
+
+OPEN = """
+GET /healthz, GET /readyz, GET /startupz, GET /api/status, GET /metrics, GET /api/options, GET /openapi.json, GET /docs,
+GET /docs/page.css, GET /favicon.ico, GET /studio/{digest}/{path:path}, GET /comfy, GET /v1/images/files/{token},
+POST /api/sign-up, POST /api/verify, POST /api/password/reset, POST /api/password/new, POST /api/set-up, POST /api/join,
+POST /api/sign-in, GET /api/sign-in, GET /api/sign-in/{provider}, GET /api/sign-in/{provider}/callback,
+POST /api/payments/stripe/webhook
+"""
+ANY_CREDENTIAL = """
+DELETE /api/keys/{key_id}, GET /api/jobs/{job_id}, GET /api/jobs/{job_id}/image, GET /api/jobs/{job_id}/result,
+GET /api/jobs/{job_id}/events, GET /api/credits/prices, GET /v1/models, GET /v1/models/{model}, GET /v1/engines/list,
+GET /v2beta/results/{id}, GET /v2beta/stable-image/upscale/creative/result/{id},
+GET /proxy/stability/v2beta/results/{id}, GET /proxy/stability/v2beta/stable-image/upscale/creative/result/{id}
+"""
+SCOPED = {
+    "account:read": """
+GET /api/me, GET /api/keys, GET /api/keys/{key_id}, GET /api/orgs, GET /api/orgs/current/members, GET /api/usage,
+GET /api/usage.csv, GET /api/usage/limits, GET /api/usage/latency, GET /api/webhooks,
+GET /api/webhooks/{webhook_id}/deliveries, GET /api/credits, GET /api/credits/transfers, POST /api/credits/vouchers,
+GET /api/credits/receipts, GET /api/credits/recharge, GET /api/secrets, GET /v1/user/balance, GET /v1/user/account
+""",
+    "keys:write": """
+POST /api/keys, PATCH /api/keys/{key_id}, POST /api/keys/{key_id}/rotate, POST /api/webhooks,
+PATCH /api/webhooks/{webhook_id}, DELETE /api/webhooks/{webhook_id}, POST /api/webhooks/{webhook_id}/secret,
+POST /api/webhooks/{webhook_id}/ping, POST /api/webhooks/{webhook_id}/deliveries/{delivery_id},
+PUT /api/secrets/{name}, DELETE /api/secrets/{name}
+""",
+    "generate": """
+POST /api/jobs, DELETE /api/jobs/{job_id}, POST /api/gallery/albums, PATCH /api/gallery/albums/{album_id},
+DELETE /api/gallery/albums/{album_id}, POST /api/gallery/albums/{album_id}/pictures,
+DELETE /api/gallery/albums/{album_id}/pictures/{picture_id}, PATCH /api/gallery/{picture_id},
+DELETE /api/gallery/{picture_id}, POST /api/gallery/changes, POST /api/gallery/deletions, POST /api/enlargements,
+POST /api/edits, POST /api/uploads, GET /api/uploads/{upload_id}/image, POST /v1/workflows/run,
+POST /v1/generation/{engine_id}/text-to-image, POST /v1/images/generations
+""",
+    "history:read": """
+GET /api/jobs, GET /api/gallery, GET /api/gallery/facets, GET /api/gallery/tags, GET /api/gallery/albums,
+GET /api/gallery/{picture_id}, GET /api/gallery/{picture_id}/recipe, GET /api/gallery/{picture_id}/image,
+GET /api/gallery/{picture_id}/thumbnail, POST /api/gallery/archives, GET /v1/workflows/runs/{run_id},
+GET /v1/workflows/runs/{run_id}/pictures/{place}, GET /v1/workflows/runs/{run_id}/events
+""",
+    "edit": """
+POST /v1/images/edits, POST /v1/generation/{engine_id}/image-to-image/masking
+""",
+    "upscale": """
+POST /v1/generation/{engine_id}/image-to-image/upscale
+""",
+}
+SIGNED_IN = """
+POST /api/verify/again, POST /api/password/change, POST /api/password/prove, PATCH /api/me, POST /api/orgs,
+POST /api/orgs/switch/{org_id}, PATCH /api/orgs/current, DELETE /api/orgs/current/members/{user_id},
+GET /api/orgs/current/invitations, POST /api/orgs/current/invitations,
+DELETE /api/orgs/current/invitations/{invitation_id}, POST /api/orgs/accept, GET /api/orgs/current/audit,
+GET /api/session, POST /api/sign-out, POST /api/sign-out/everywhere, GET /api/sessions,
+DELETE /api/sessions/{session_id}, POST /api/credits/checkout, POST /api/credits/receipts/{payment_id}/confirm,
+GET /api/moderation/policy, GET /api/moderation/reviews, POST /api/moderation/reviews/{review_id},
+POST /api/sign-in/{provider}/connect, DELETE /api/orgs/current, PATCH /api/orgs/current/members/{user_id},
+PUT /api/credits/recharge, PUT /api/moderation/policy
+"""
+STAFF = """
+GET /api/treasury/payments, POST /api/treasury/payments/{payment_id}/refund, POST /api/treasury/adjustments,
+GET /api/admin/accounts, POST /api/admin/accounts, PATCH /api/admin/accounts/{user_id}, GET /api/admin/vouchers,
+POST /api/admin/vouchers, GET /api/admin/audit, GET /api/admin/models, POST /api/admin/models/{name}/pull,
+DELETE /api/admin/models/{name}/pull, DELETE /api/admin/models/{name}, GET /api/admin/queue,
+PUT /api/admin/queue/pause, POST /api/admin/queue/{job_id}/move, DELETE /api/admin/queue/{job_id},
+GET /api/admin/workers, GET /api/admin/health, GET /api/moderation/trail
+"""
+REFUSED_ROLES = {
+    "GET /api/orgs/current/audit": ("billing", "member", "viewer"),
+    "GET /api/orgs/current/invitations": ("billing", "member", "viewer"),
+    "POST /api/orgs/current/invitations": ("billing", "member", "viewer"),
+    "PATCH /api/orgs/current": ("billing", "member", "viewer"),
+    "DELETE /api/orgs/current": ("admin", "billing", "member", "viewer"),
+    "PUT /api/moderation/policy": ("billing", "member", "viewer"),
+    "GET /api/moderation/reviews": ("billing", "member", "viewer"),
+    "GET /api/credits/receipts": ("member", "viewer"),
+    "GET /api/credits/recharge": ("member", "viewer"),
+    "POST /api/credits/checkout": ("member", "viewer"),
+    "POST /api/credits/vouchers": ("member", "viewer"),
+    "POST /api/keys": ("billing", "member", "viewer"),
+    "POST /api/jobs": ("billing", "viewer"),
+    "POST /api/uploads": ("billing", "viewer"),
+}
+"""Members whom a role of their own keeps out."""
+
+WITHOUT_DESCRIPTION = {
+    "GET /openapi.json": "it is the description",
+    "GET /docs": "it shows the description",
+    "GET /docs/page.css": "a file of that page",
+    "GET /favicon.ico": "a file of the studio",
+    "GET /studio/{digest}/{path:path}": "files of the studio",
+    "GET /comfy": "the page of the graph editor",
+    **{f"GET {address}": "a page of the studio" for address in ADDRESSES},
+}
+
+
+def listed(text: str) -> list[str]:
+    return [line.strip() for line in text.replace("\n", " ").split(",") if line.strip()]
+
+
+@cache
+def rules() -> dict[str, tuple[str, ...]]:
+    """Return whom each route must refuse."""
+    found: dict[str, tuple[str, ...]] = {f"GET {address}": () for address in ADDRESSES}
+    found |= dict.fromkeys(listed(OPEN), ())
+    found |= dict.fromkeys(listed(ANY_CREDENTIAL), ("nobody",))
+    found |= dict.fromkeys(listed(SIGNED_IN), ("nobody", *KEYS))
+    found |= dict.fromkeys(listed(STAFF), ("nobody", *KEYS, *ROLES, "elsewhere"))
+    scoped = {door: scope for scope, doors in SCOPED.items() for door in listed(doors)}
+    for service in SERVICES:
+        for prefix in ("", "/proxy/stability"):
+            scoped[f"POST {prefix}/v2beta/stable-image/{service.path}"] = service.scope
+    for door, scope in scoped.items():
+        found[door] = ("nobody", *(key for key in KEYS if key != f"key {scope}"))
+    found["POST /v1/generation/{engine_id}/image-to-image"] = ("nobody",)
+    for door, roles in REFUSED_ROLES.items():
+        found[door] = (*found[door], *roles)
+    return found
+
+
+def routes_of(server: LiveServer) -> set[str]:
+    """Return the operations of an application around the server's parts."""
+    return {str(door) for door in doors_of(create_app(server.platform))}
+
+
+@pytest.fixture(scope="module")
+def everybody(server: LiveServer) -> Iterator[Callers]:
+    with callers(server) as found:
+        yield found
+
+
+def test_every_route_has_a_rule(server: LiveServer) -> None:
+    routes = routes_of(server)
+    assert sorted(routes - rules().keys()) == [], "decide who may use these, and write it down here"
+    assert sorted(rules().keys() - routes) == [], "these routes are gone"
+
+
+def test_every_route_is_described_or_says_why_not(server: LiveServer) -> None:
+    paths = server.client.get("/openapi.json").json()["paths"]
+    described = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
+    routes = routes_of(server)
+    assert sorted(routes - described) == sorted(routes & WITHOUT_DESCRIPTION.keys())
+    assert described <= routes
+
+
+@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "staff"])
+def test_whoever_is_left_out_is_refused(everybody: Callers, caller: str) -> None:
+    wrong = []
+    for door, refused in rules().items():
+        if caller in refused:
+            answer = everybody.knock(caller, Door(*door.split(" ")))
+            expected = (401,) if caller == "nobody" else (403,)
+            if answer.status_code not in expected:
+                wrong.append(f"{door}: {answer.status_code} {answer.text[:200]}")
+    assert wrong == []
+
+
+def test_refusals_cost_nothing_and_change_nothing(everybody: Callers) -> None:
+    balance = everybody.browsers["owner"].get("/api/credits").json()
+    assert balance["reserved"] == "0"
+    assert everybody.browsers["owner"].get("/api/jobs").json()["jobs"] == []
+
+
+def test_settings_hold_no_default_password() -> None:
+    assert not [name for name in inspect.signature(Settings).parameters if "password" in name]
