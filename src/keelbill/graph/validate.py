@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keelbill.graph.apiformat import require_shallow
 from keelbill.graph.definition import Folders, choices, input_spec
 from keelbill.graph.errors import GraphInvalid, shown
 from keelbill.graph.node import ANY, Input, Node
@@ -17,6 +19,8 @@ MAX_ID: Final = 256
 MAX_TEXT: Final = 100_000
 MAX_LISTED: Final = 20
 """Choices beyond which an error does not repeat them all."""
+
+log = logging.getLogger(__name__)
 
 Graph = dict[str, dict[str, Any]]
 Errors = list[dict[str, Any]]
@@ -97,6 +101,7 @@ def _shaped(prompt: Any, nodes: Mapping[str, type[Node]], max_nodes: int) -> Gra
         raise GraphInvalid("no_prompt", "There is no graph in the request.")
     if len(prompt) > max_nodes:
         raise GraphInvalid("invalid_prompt", f"The graph has {len(prompt)} nodes; at most {max_nodes} are allowed.")
+    require_shallow(prompt)
     graph: Graph = {}
     for name, node in prompt.items():
         if not isinstance(name, str) or not 0 < len(name) <= MAX_ID:
@@ -189,14 +194,10 @@ class _Checker:
                 continue
             if isinstance(value, Mapping) and set(value) == {WRAPPED}:
                 value = value[WRAPPED]
-            values[each.name], found = self._literal(each, value)
+            checked, found = self._literal(each, value)
+            values[each.name] = {WRAPPED: checked} if isinstance(checked, list) else checked  # or it would be a link
             errors += found
-        if not errors:
-            literals = {key: value for key, value in values.items() if not isinstance(value, list)}
-            said = kind.check(literals)
-            if said:
-                errors.append(_error("custom_validation_failed", "The node does not take these inputs.", details=said))
-        return values, errors
+        return values, errors or _own_check(kind, values)
 
     def _link(self, each: Input, value: list[Any]) -> Errors:
         is_pair = len(value) == 2 and isinstance(value[0], str) and type(value[1]) is int
@@ -258,6 +259,24 @@ class _Checker:
             info["input_config"] = input_spec(each, self._folders)
         details = f"{each.name}: {shown(value)} is not one of {listed or 'nothing: no such file is installed'}"
         return [_error("value_not_in_list", "The value is not in the list.", details, info)]
+
+
+def _own_check(kind: type[Node], values: Mapping[str, Any]) -> Errors:
+    """Ask a class what it thinks of its literal inputs; the code of packs may fail at that."""
+    literals = {
+        name: value[WRAPPED] if isinstance(value, Mapping) and WRAPPED in value else value
+        for name, value in values.items()
+        if not isinstance(value, list)
+    }
+    try:
+        said = kind.check(literals)
+    except Exception:
+        log.exception("the check of node class %s failed", kind.name)
+        details = "The server's log says why."
+        return [_error("exception_during_validation", "The node's own check failed.", info={}, details=details)]
+    if not said:
+        return []
+    return [_error("custom_validation_failed", "The node does not take these inputs.", info={}, details=said)]
 
 
 def types_match(given: str, wanted: str) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from functools import cached_property
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from keelbill.graph.apiformat import require_shallow
 from keelbill.graph.definition import Folders, choices
 from keelbill.graph.errors import GraphInvalid
 from keelbill.graph.node import ANY, Input, Node
@@ -46,6 +48,7 @@ class _Literal:
 
 
 ABSENT: Final = _Absent()
+_Source: TypeAlias = Wire | _Literal | _Absent
 
 
 @dataclass
@@ -63,6 +66,35 @@ class _Sheet:
     def at(self, link: Any) -> Wire | None:
         """Return where a link comes from; nothing for what is no link."""
         return self.links.get(link) if isinstance(link, int | str) else None
+
+    def given(self, slot: int) -> Mapping[str, Any] | None:
+        """Return the instance's slot for an input of its subgraph: of the same name, else at the same place."""
+        shown = _at(self.definition.get("inputs"), slot)
+        name = shown.get("name") if shown is not None else None
+        found = self._by_name.get(name) if isinstance(name, str) else None
+        return found if found is not None else _at(self.instance.get("inputs"), slot)
+
+    @cached_property
+    def promoted(self) -> dict[int, int]:
+        """Inputs of the subgraph that feed fields of its nodes, each with its place among the instance's values."""
+        fed = set()
+        for node in self.nodes.values():
+            for slot in _records(node.get("inputs")):
+                wire = self.at(slot.get("link"))
+                if wire is not None and wire.node == str(INSIDE) and isinstance(slot.get("widget"), Mapping):
+                    fed.add(wire.slot)
+        shown = self.definition.get("inputs")
+        for index in range(len(shown) if isinstance(shown, list) else 0):
+            given = self.given(index)
+            if given is not None and isinstance(given.get("widget"), Mapping):
+                fed.add(index)
+        known = [index for index in sorted(fed) if _at(shown, index) is not None]
+        return {index: place for place, index in enumerate(known)}
+
+    @cached_property
+    def _by_name(self) -> dict[str, Mapping[str, Any]]:
+        slots = list(_records(self.instance.get("inputs")))
+        return {slot["name"]: slot for slot in reversed(slots) if isinstance(slot.get("name"), str)}
 
 
 def is_workflow(value: Any) -> bool:
@@ -86,6 +118,7 @@ def to_prompt(
     """
     if not is_workflow(workflow):
         raise GraphInvalid("invalid_prompt", "This is neither a workflow nor a graph.")
+    require_shallow(workflow)
     converter = _Converter(workflow, nodes, folders)
     prompt = converter.convert()
     for name, node in prompt.items():
@@ -102,6 +135,8 @@ class _Converter:
         self._root = _sheet(workflow, "")
         self._prompt: dict[str, dict[str, Any]] = {}
         self._unknown: list[dict[str, Any]] = []
+        self._sheets: dict[str, _Sheet] = {}
+        self._followed: dict[tuple[str, Wire], _Source] = {}
         self._count = 0
 
     def convert(self) -> dict[str, dict[str, Any]]:
@@ -166,12 +201,14 @@ class _Converter:
                 )
 
     def _inner(self, sheet: _Sheet, name: str, node: Mapping[str, Any], inside: tuple[str, ...]) -> _Sheet:
-        kind = node["type"]
-        if kind in inside or len(inside) >= MAX_DEPTH:
+        kind, path = node["type"], f"{sheet.path}{name}:"
+        if kind in inside or path.count(":") > MAX_DEPTH:
             raise GraphInvalid("invalid_prompt", f"The subgraph {kind[:80]} contains itself.", info={"node_id": name})
-        inner = _sheet(self._definitions[kind], f"{sheet.path}{name}:")
-        inner.outer, inner.instance, inner.definition = sheet, node, self._definitions[kind]
-        return inner
+        if path not in self._sheets:
+            inner = _sheet(self._definitions[kind], path)
+            inner.outer, inner.instance, inner.definition = sheet, node, self._definitions[kind]
+            self._sheets[path] = inner
+        return self._sheets[path]
 
     def _inputs(self, sheet: _Sheet, node: Mapping[str, Any], kind: type[Node]) -> dict[str, Any]:
         values = _widget_values(node, kind)
@@ -199,74 +236,58 @@ class _Converter:
 
     # ------------------------------------------------------------ links
 
-    def _source(self, sheet: _Sheet, link: Any) -> Wire | _Literal | _Absent:
-        """Follow a link to the output that makes its value, to a literal, or to nothing."""
+    def _source(self, sheet: _Sheet, link: Any) -> _Source:
+        """Follow a link to the output that makes its value, to a literal, or to nothing; no step is made twice."""
         where, wire = sheet, sheet.at(link)
-        for _ in range(MAX_NODES):
-            if wire is None:
-                return ABSENT
-            if wire.node == str(INSIDE):
-                outer = where.outer
-                if outer is None:
-                    return ABSENT
-                slot = _at(where.definition.get("inputs"), wire.slot)
-                given = _input_of(where.instance, slot, wire.slot)
-                if given is not None and given.get("link") is not None:
-                    where, wire = outer, outer.at(given["link"])
-                    continue
-                return self._promoted(where, wire.slot)
-            node = where.nodes.get(wire.node)
-            if node is None:
-                return ABSENT
-            kind, mode = node.get("type"), node.get("mode")
-            if mode == MUTED:
-                return ABSENT
-            if kind == "Reroute" or mode == BYPASSED:
-                through = _passes(node, wire.slot, anything=kind == "Reroute")
-                wire = where.at(through)
-                continue
-            if kind == "PrimitiveNode":
-                values = node.get("widgets_values")
-                return _Literal(values[0]) if isinstance(values, list) and values else ABSENT
-            if isinstance(kind, str) and kind in self._definitions:
-                where = self._inner(where, wire.node, node, ())
-                if where.path.count(":") > MAX_DEPTH:
-                    raise GraphInvalid("invalid_prompt", f"The subgraph {kind[:80]} contains itself.")
-                wire = where.into_output.get(wire.slot)
-                continue
-            return Wire(where.path + wire.node, wire.slot)
-        raise GraphInvalid("invalid_prompt", "The workflow's links lead in a circle.")
+        passed: dict[tuple[str, Wire], None] = {}
+        found: _Source = ABSENT
+        while wire is not None:
+            step = (where.path, wire)
+            if step in passed:
+                raise GraphInvalid("invalid_prompt", "The workflow's links lead in a circle.")
+            passed[step] = None
+            if step in self._followed:
+                found = self._followed[step]
+                break
+            told = self._follow(where, wire)
+            if not isinstance(told, tuple) or isinstance(told, Wire):
+                found = told
+                break
+            where, wire = told
+        self._followed |= dict.fromkeys(passed, found)
+        return found
+
+    def _follow(self, where: _Sheet, wire: Wire) -> _Source | tuple[_Sheet, Wire | None]:
+        """Make one step: return what a link's value is, or the link from which it comes on that or another level."""
+        if wire.node == str(INSIDE):
+            given = where.given(wire.slot)
+            if where.outer is not None and given is not None and given.get("link") is not None:
+                return where.outer, where.outer.at(given["link"])
+            return self._promoted(where, wire.slot)
+        node = where.nodes.get(wire.node)
+        if node is None or node.get("mode") == MUTED:
+            return ABSENT
+        kind = node.get("type")
+        if kind == "Reroute" or node.get("mode") == BYPASSED:
+            return where, where.at(_passes(node, wire.slot, anything=kind == "Reroute"))
+        if kind == "PrimitiveNode":
+            values = node.get("widgets_values")
+            return _Literal(values[0]) if isinstance(values, list) and values else ABSENT
+        if isinstance(kind, str) and kind in self._definitions:
+            inner = self._inner(where, wire.node, node, ())
+            return inner, inner.into_output.get(wire.slot)
+        return Wire(where.path + wire.node, wire.slot)
 
     def _promoted(self, sheet: _Sheet, slot: int) -> _Literal | _Absent:
         """Return the value that an instance of a subgraph gives to an input that nothing is connected to."""
-        named = sheet.instance.get("widgets_values_named")
-        values = sheet.instance.get("widgets_values")
         shown = _at(sheet.definition.get("inputs"), slot)
-        if isinstance(named, Mapping) and shown is not None and shown.get("name") in named:
-            return _Literal(named[shown["name"]])
-        if isinstance(values, Mapping) and shown is not None and shown.get("name") in values:
-            return _Literal(values[shown["name"]])
-        if not isinstance(values, list):
-            return ABSENT
-        place = 0
-        for index, each in enumerate(_records(sheet.definition.get("inputs"))):
-            if not self._feeds_widget(sheet, index, each):
-                continue
-            if index == slot:
-                return _Literal(values[place]) if place < len(values) and values[place] is not None else ABSENT
-            place += 1
-        return ABSENT
-
-    def _feeds_widget(self, sheet: _Sheet, index: int, shown: Mapping[str, Any]) -> bool:
-        given = _input_of(sheet.instance, shown, index)
-        if given is not None and isinstance(given.get("widget"), Mapping):
-            return True
-        for node in sheet.nodes.values():
-            for slot in _records(node.get("inputs")):
-                wire = sheet.at(slot.get("link"))
-                if wire == Wire(str(INSIDE), index) and isinstance(slot.get("widget"), Mapping):
-                    return True
-        return False
+        name = shown.get("name") if shown is not None else None
+        for values in (sheet.instance.get("widgets_values_named"), sheet.instance.get("widgets_values")):
+            if isinstance(values, Mapping) and isinstance(name, str) and name in values:
+                return _Literal(values[name])
+        place = sheet.promoted.get(slot)
+        value = values[place] if isinstance(values, list) and place is not None and place < len(values) else None
+        return ABSENT if value is None else _Literal(value)
 
 
 # ------------------------------------------------------------ reading the format
@@ -305,15 +326,6 @@ def _at(value: Any, place: int) -> Mapping[str, Any] | None:
         found: Mapping[str, Any] = value[place]
         return found
     return None
-
-
-def _input_of(instance: Mapping[str, Any], shown: Mapping[str, Any] | None, place: int) -> Mapping[str, Any] | None:
-    """Return an instance's slot for an input of its subgraph: of the same name, else at the same place."""
-    if shown is not None:
-        for slot in _records(instance.get("inputs")):
-            if slot.get("name") == shown.get("name"):
-                return slot
-    return _at(instance.get("inputs"), place)
 
 
 def _passes(node: Mapping[str, Any], slot: int, *, anything: bool) -> Any:

@@ -20,6 +20,7 @@ from keelbill.api.comfy.secrets import typed_keys, without_secrets
 from keelbill.api.comfy.texts import pictures_of, prompts_of
 from keelbill.core.errors import InvalidInput, InvalidRequest
 from keelbill.core.principal import Principal
+from keelbill.graph.apiformat import require_shallow
 from keelbill.graph.errors import GraphInvalid
 from keelbill.graph.quote import Quote
 from keelbill.graph.registry import load_builtin
@@ -126,6 +127,7 @@ async def check_graph(platform: Platform, models: ModelNames, principal: Princip
     """
     account = Account(principal.org_id, principal.user_id)
     nodes = load_builtin()
+    require_shallow([asked.prompt, asked.extra])
     typed = typed_keys(asked.prompt)
     cleaned = without_secrets(asked.prompt, typed)
     folders = await folders_of(platform, models, account)
