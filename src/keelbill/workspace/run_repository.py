@@ -67,6 +67,11 @@ def count_open(connection: Connection, account: Account) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def has_any(connection: Connection, account: Account) -> bool:
+    """Return whether an account has any run."""
+    return connection.execute(select(run.c.job_id).where(_of(account)).limit(1)).first() is not None
+
+
 def ended(connection: Connection, account: Account, limit: int | None, offset: int, *, newest: bool) -> list[Run]:
     """Return runs of an account that have ended.
 

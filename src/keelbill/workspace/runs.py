@@ -146,6 +146,14 @@ class Runs:
         """Return how many runs of an account have not ended."""
         return await self._database.read(lambda c: run_repository.count_open(c, account))
 
+    async def is_new(self, account: Account) -> bool:
+        """Return whether an account has no run and no setting of its own."""
+
+        def look(connection: Connection) -> bool:
+            return not (run_repository.has_any(connection, account) or repository.settings(connection, account))
+
+        return await self._database.read(look)
+
     async def history(self, account: Account, max_items: int | None = None, offset: int | None = None) -> list[Run]:
         """Return runs that have ended, oldest first; with a number but no offset, the newest so many."""
 

@@ -180,13 +180,24 @@ class TestPages:
         assert not any(name.startswith("access-control") for name in answer.headers)
 
     def test_policy(self, person: Browser, ada: Client) -> None:
-        for answer in (person.get("/comfy/"), ada.get("/users"), ada.get("/user.css")):
+        for answer in (person.get("/comfy/?x=1"), ada.get("/users"), ada.get("/user.css")):
             assert answer.status_code == 200
             assert answer.headers["content-security-policy"] == POLICY
             assert answer.headers["x-frame-options"] == "SAMEORIGIN"
 
+    def test_first_visit_shows_a_workflow_that_runs(self, person: Browser) -> None:
+        assert person.get("/comfy/").headers["location"] == "?template=text_to_image"
+        assert person.get("/comfy/?template=text_to_image").status_code == 200
+        person.client.post("/comfy/api/settings", json={"a": 1})
+        assert person.get("/comfy/").status_code == 200
+
+    def test_icons_that_the_page_looks_for_at_the_root(self, person: Browser) -> None:
+        path = "/assets/images/favicon_progress_16x16/frame_0.png"
+        assert person.get(path).headers["content-type"] == "image/png"
+        assert person.get("/assets/images/..%2f..%2findex.html").status_code == 404
+
     def test_page_and_its_files(self, person: Browser) -> None:
-        page = person.get("/comfy/")
+        page = person.get("/comfy/?x=1")
         assert page.headers["content-type"].startswith("text/html")
         assert page.headers["cache-control"] == "no-cache"
         script = page.text.partition('src="./')[2].partition('"')[0]

@@ -27,6 +27,7 @@ from keelbill.api.comfy.door import PREFIX, Named, with_headers
 from keelbill.api.comfy.own_port import MARK
 from keelbill.api.envelope import no_route
 from keelbill.core.errors import Unauthorized
+from keelbill.workspace.schemas import Account
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
@@ -39,6 +40,10 @@ TESTED: Final = {
 """Hash of all served files by version."""
 
 PAGE: Final = "index.html"
+FIRST: Final = "text_to_image"
+"""What the editor shows to who never ran anything; its own first workflow needs models that nobody has."""
+
+IMAGES: Final = "assets/images/"
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 FRESH: Final = "no-cache"
 _LEFT_OUT: Final = (".map",)
@@ -144,8 +149,17 @@ class FrontEnd:
         return self.bundle.version
 
     def routes(self) -> list[BaseRoute]:
-        """Return the routes; that of the files must come last."""
+        """Return the routes below the mount point; that of the files must come last."""
         return [Route("/", self.page, methods=["GET"]), Route("/{path:path}", self.file, methods=["GET"])]
+
+    def root_routes(self) -> list[BaseRoute]:
+        """Return the routes of what the page asks for at the root, wherever it is mounted: frames of its icon."""
+        return [Route(f"/{IMAGES}{{path:path}}", self.image, methods=["GET"])]
+
+    async def image(self, request: Request) -> Response:
+        """Send an image of the package."""
+        request.path_params["path"] = IMAGES + str(request.path_params["path"])
+        return await self.file(request)
 
     async def check(self) -> str:
         """Check the files, once; return why they are not served, "" if they are."""
@@ -165,6 +179,9 @@ class FrontEnd:
             base = "" if _is_on_main_port(request) else self._platform.accounts.rules.base_url
             return RedirectResponse(f"{base}/sign-in?next={quote(PREFIX + '/', safe='')}", 302)
         admit(request, self._platform, principal)
+        account = Account(principal.org_id, principal.user_id)
+        if not request.query_params and await self._platform.runs.is_new(account):
+            return RedirectResponse(f"?template={FIRST}", 302)
         if problem := await self.check():
             return with_headers(Response(_explained(problem), 503, media_type="text/html"))
         return await self._send(request, PAGE)

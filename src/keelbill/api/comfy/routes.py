@@ -57,7 +57,7 @@ def graph_door(platform: Platform) -> GraphDoor:
         *Templates(models).routes(),
         *front_end.routes(),
     ]
-    return GraphDoor(models, stage, (Route(PREFIX, _to_the_page), mounted(inside)))
+    return GraphDoor(models, stage, (Route(PREFIX, _to_the_page), *front_end.root_routes(), mounted(inside)))
 
 
 async def _to_the_page(request: Request) -> Response:
