@@ -57,8 +57,8 @@ def test_any_text_can_be_written_so_that_it_stays(text: str) -> None:
     "text", ["{a|" * 30_000 + "}" * 30_000, "{" * 100_000, "{" + "|" * 99_999, "/* " * 33_000, "{a}" * 33_000]
 )
 def test_hostile_texts_end_soon(text: str) -> None:
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
 
     made(text)
 
-    assert time.perf_counter() - begun_s < 3
+    assert time.process_time() - begun_s < 8
