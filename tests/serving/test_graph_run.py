@@ -236,3 +236,27 @@ def test_inputs_are_read_by_the_names_of_the_graph(room: Room) -> None:
     assert isinstance(end, Failed)
     assert end.code == "not_found"
     assert "other.png" in end.message
+
+
+class Hungry(Node):
+    name = "Hungry"
+    outputs = (Output("IMAGE"),)
+    tries: ClassVar[list[int]] = []
+
+    def run(self, context: Context, **values: Any) -> tuple[Any, ...]:
+        self.tries.append(1)
+        if len(self.tries) == 1:
+            raise MemoryError
+        return (torch.zeros(1, 8, 8, 3),)
+
+
+def test_when_memory_is_short_idle_models_make_room_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_run, "Executor", partial(Executor, nodes=NODES | {"Hungry": Hungry}))
+    graph = {"1": {"class_type": "Hungry", "inputs": {}}, "2": {"class_type": "Save", "inputs": {"images": ["1", 0]}}}
+    with working(room):
+        assert room.studios.has("tiny")
+        room.worker.inbox.put(Run(graph_job("g", graph, ["2"])))
+        room.done("g")
+        assert not room.studios.has("tiny")
+    assert len(Hungry.tries) == 2
+    assert saved(room, "g")

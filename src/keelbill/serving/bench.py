@@ -68,6 +68,10 @@ class Loop(Protocol):
         """
         ...
 
+    def free(self) -> None:
+        """Forget the models that are not painting."""
+        ...
+
 
 class Interrupt:
     """A wish to stop, from any thread."""
@@ -186,6 +190,10 @@ class Bench:
         self._read = read
         self._files = files
         self._filter_above = filter_above
+
+    def free(self) -> None:
+        """Make room in memory."""
+        self._loop.free()
 
     def read(self, name: str) -> bytes:
         """Return a picture that the graph names.

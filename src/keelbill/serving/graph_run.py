@@ -90,7 +90,7 @@ class GraphRun:
             self._done(end)
 
     def _execute(self) -> None:
-        executor = Executor(self._caches.of(self._task.tenant), listener=self, free=self._caches.free)
+        executor = Executor(self._caches.of(self._task.tenant), listener=self, free=self._make_room)
         executor.run(
             json.loads(self._task.prompt),
             self._task.outputs,
@@ -101,6 +101,10 @@ class GraphRun:
             digests=self._task.files,
             check=self._bench.interrupt.check,
         )
+
+    def _make_room(self) -> None:
+        self._caches.free()
+        self._bench.free()
 
     def _succeeded(self, seconds: float) -> Succeeded:
         task = self._job.task

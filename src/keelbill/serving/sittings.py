@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+import torch
 
 from keelbill.engine.batch import Batch, Stepped
 
@@ -90,6 +93,14 @@ class Sittings:
         for sitting in mine:
             sitting.heard(error)
 
+    def free(self) -> None:
+        """Forget the models that are not painting, and give their memory back."""
+        self._studios.drop_idle()
+        self._guests = {key: batch for key, batch in self._guests.items() if len(batch)}
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _batch_of(self, transformer: MMDiT) -> Batch:
         for studio in self._studios.all():
             if studio.model.transformer is transformer:
@@ -120,6 +131,10 @@ class Counter:
         """Let pictures take part in a transformer's batch; see `keelbill.serving.bench.Loop.sit`."""
         sittings = self._ask(lambda: self._sittings.sit(transformer, samplings, heard))
         return lambda: self._ask(lambda: self._sittings.leave(sittings))
+
+    def free(self) -> None:
+        """Forget the models that are not painting."""
+        self._ask(self._sittings.free)
 
     def _ask(self, work: Callable[[], T]) -> T:
         future: Future[T] = Future()

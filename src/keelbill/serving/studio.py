@@ -130,6 +130,10 @@ class Studios:
         self._studios.move_to_end(name)
         return self._studios[name]
 
+    def drop_idle(self) -> None:
+        """Forget all models that are not painting, to make room for something larger."""
+        self._studios = OrderedDict((name, each) for name, each in self._studios.items() if len(each.batch))
+
     def _make_room(self) -> None:
         idle = [name for name, studio in self._studios.items() if not len(studio.batch)]
         for name in idle[: max(0, len(self._studios) - self._kept + 1)]:
