@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from keelbill.core.types import micro
 from keelbill.ledger.vouchers import Vouchers
+from support.browser import PASSWORD, last_link
 from support.server import LiveServer
 
 from .conftest import Visit
@@ -64,13 +65,76 @@ def test_usage_counts_what_was_made(visit: Visit) -> None:
         assert download.value.suggested_filename == "usage-by-day.csv"
 
 
+def test_a_key_is_changed_and_rotated(visit: Visit) -> None:
+    with visit() as page:
+        page.goto("/keys")
+        page.get_by_role("button", name="New key").click()
+        page.get_by_label("Name").fill("Website")
+        page.get_by_role("button", name="Make key").click()
+        first = page.locator(".secret code").inner_text()
+        page.get_by_role("button", name="I have kept it").click()
+        page.get_by_role("button", name="Change").click()
+        page.get_by_label("Credits per day").fill("12,5")
+        page.get_by_label("Requests per window").fill("60")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("12.5 a day")).to_be_visible()
+        expect(page.get_by_text("60 requests a window")).to_be_visible()
+        page.get_by_role("button", name="Rotate").click()
+        page.get_by_role("dialog").get_by_role("button", name="Rotate").click()
+        assert page.locator(".secret code").inner_text() != first
+        page.get_by_role("button", name="I have kept it").click()
+        expect(page.get_by_text("Being replaced")).to_be_visible()
+
+
+def test_name_password_and_devices(visit: Visit) -> None:
+    with visit() as page:
+        page.goto("/account")
+        page.get_by_label("Name").fill(HOSTILE)
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Saved.")).to_be_visible()
+        page.reload()
+        expect(page.get_by_label("Name")).to_have_value(HOSTILE)
+        page.get_by_label("Password now").fill("not this one at all")
+        page.get_by_label("New password").fill("eight lighthouses at dawn")
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        page.get_by_label("Password now").fill(PASSWORD)
+        page.get_by_role("button", name="Change password").click()
+        expect(page.get_by_text("Your password is changed.")).to_be_visible()
+        page.get_by_role("button", name="Sign out everywhere").first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Sign out everywhere").click()
+        expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_a_team_is_founded_and_somebody_invited(visit: Visit, server: LiveServer) -> None:
+    with visit() as page:
+        page.goto("/team")
+        page.get_by_role("button", name="New team").click()
+        page.get_by_label("Name").fill(HOSTILE)
+        page.get_by_role("button", name="Found team").click()
+        expect(page.locator(".card-chosen strong")).to_have_text(HOSTILE)
+        page.get_by_role("button", name="Invite", exact=True).click()
+        page.get_by_label("Email address").fill("grace@example.com")
+        page.get_by_label("Role").select_option("viewer")
+        page.get_by_role("dialog").get_by_role("button", name="Invite").click()
+        expect(page.get_by_role("region", name="Invitations").get_by_text("Viewer")).to_be_visible()
+        token = last_link(server)
+        assert len(token) > 16
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_text("No invitation is open.")).to_be_visible()
+        page.get_by_role("button", name="Close team").click()
+        page.get_by_role("dialog").get_by_role("button", name="Close team").click()
+        expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+        expect(page).not_to_have_title("1")
+
+
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_account_pages_are_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -> None:
     with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
-        for address in ("/keys", "/billing", "/usage"):
+        for address in ("/account", "/team", "/keys", "/billing", "/usage", "/webhooks"):
             page.goto(address)
             page.locator(".account-page h1").wait_for()
-            page.wait_for_load_state("networkidle")
+            expect(page.locator("main .spinner")).to_have_count(0)
             assert violations(page) == [], address
             assert_fits(page)

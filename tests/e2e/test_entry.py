@@ -25,7 +25,7 @@ def test_the_printed_link_claims_a_new_server(start_server: Callable[..., LiveSe
         page.get_by_label("Email address").fill("ada@example.org")
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_role("button", name="Claim and start").click()
-        expect(page.get_by_role("heading", name="What would you like to see?")).to_be_visible()
+        expect(page.get_by_role("heading", name="Welcome to your server")).to_be_visible()
         expect(page.locator(".credits")).to_contain_text("25 credits")
     with window(real_browser, live.url) as (page, _):
         sign_in(page, "ada@example.org")

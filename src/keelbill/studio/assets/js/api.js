@@ -5,6 +5,9 @@ import { t } from "./i18n/index.js";
 /** The session: undefined while nobody knows, null when signed out, else {csrf_token, is_recent, user}. */
 export const session = signal(undefined);
 
+// A 401 of these says that the password is wrong, not that the session is over.
+const ASK_PASSWORD = ["/api/sign-in", "/api/password/prove", "/api/password/change"];
+
 /** What went wrong with a request. */
 export class ApiError extends Error {
   /**
@@ -89,7 +92,7 @@ export async function call(operation, { params = {}, query = {}, as = "json", ..
   }
   if (!answer.ok) {
     const problem = await failure(answer);
-    if (answer.status === 401 && session.peek() && path !== "/api/sign-in") session.value = null;
+    if (answer.status === 401 && session.peek() && !ASK_PASSWORD.includes(path)) session.value = null;
     throw problem;
   }
   if (answer.status === 204) return null;

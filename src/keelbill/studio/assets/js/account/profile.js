@@ -46,11 +46,11 @@ function You({ user }) {
       <${TextField} label=${say("profile.name")} hint=${say("profile.name_hint")} maxlength="200" autocomplete="name" value=${name} onValue=${setName} />
       <dl class="plain-facts">
         <div><dt>${say("profile.email")}</dt><dd>${user.email || "–"}</dd></div>
-        <div class="row">
-          ${user.email && html`<span class=${`state ${user.is_verified ? "state-active" : "state-replaced"}`}>${say(user.is_verified ? "profile.verified" : "profile.unverified")}</span>`}
-          ${user.is_staff && html`<span class="state">${say("profile.staff")}</span>`}
-        </div>
       </dl>
+      <div class="row">
+        ${user.email && html`<span class=${`state ${user.is_verified ? "state-active" : "state-replaced"}`}>${say(user.is_verified ? "profile.verified" : "profile.unverified")}</span>`}
+        ${user.is_staff && html`<span class="state">${say("profile.staff")}</span>`}
+      </div>
       ${problem && html`<${Note} kind="bad">${problem}<//>`}
       <div class="row">
         <${Button} kind="primary" type="submit" busy=${busy} disabled=${name === user.name}>${say("save")}<//>

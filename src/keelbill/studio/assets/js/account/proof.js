@@ -1,5 +1,5 @@
 // Asks for the password again where the server wants a fresh proof, and then does what was asked. Knows no page.
-import { ApiError, call } from "../api.js";
+import { ApiError, call, loadSession } from "../api.js";
 import { html, signal, useState } from "../lib.js";
 import { Button, Note, PasswordField } from "../ui/controls.js";
 import { Dialog } from "../ui/dialog.js";
@@ -15,7 +15,9 @@ export async function proven(work) {
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof ApiError) || error.name !== "sign_in_again") throw error;
+    if (!(error instanceof ApiError) || error.status !== 403) throw error;
+    const now = await loadSession();
+    if (!now || now.is_recent || !now.user.has_password) throw error; // a fresh proof would not help
     await asked(error);
     return work();
   }

@@ -52,7 +52,7 @@ function Yours() {
     </ul>
     ${open?.what === "new" && html`<${NameDialog} title=${say("team.create")} action=${say("team.found")} onClose=${close} onSend=${found} />`}
     ${open?.what === "rename" && html`<${NameDialog} title=${say("team.rename")} action=${say("save")} first=${open.org.name} onClose=${close} onSend=${rename} />`}
-    ${open?.what === "delete" && html`<${Confirm} title=${say("team.delete_title", { name: open.org.name })} text=${say("team.delete_text")} action=${say("team.delete")} onDo=${() => dissolve(orgs)} onClose=${close} />`}
+    ${open?.what === "delete" && html`<${Confirm} title=${say("team.delete_title", { name: open.org.name })} text=${say("team.delete_text")} action=${say("team.delete")} onDo=${dissolve} onClose=${close} />`}
   <//>`;
 }
 
@@ -66,10 +66,9 @@ async function rename(name) {
   await call("GET /api/session");
 }
 
-async function dissolve(orgs) {
+async function dissolve() {
   await call("DELETE /api/orgs/current");
-  const home = orgs.find((org) => org.kind === "personal");
-  await call("POST /api/orgs/switch/{org_id}", { params: { org_id: home.id } }).catch(() => location.assign("/sign-in"));
+  location.assign("/sign-in"); // the sessions of the team have ended, this one too
 }
 
 function NameDialog({ title, action, first = "", onClose, onSend }) {

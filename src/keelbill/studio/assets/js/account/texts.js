@@ -182,7 +182,7 @@ const TEXTS = {
   "team.rename": ["Rename", "Umbenennen"],
   "team.delete": ["Close team", "Team auflösen"],
   "team.delete_title": ["Close {name}?", "{name} auflösen?"],
-  "team.delete_text": ["Its keys and sessions end at once. Its pictures and credits can no longer be reached.", "Schlüssel und Sitzungen enden sofort. Bilder und Guthaben sind dann nicht mehr erreichbar."],
+  "team.delete_text": ["Its keys and sessions end at once. Its pictures and credits can no longer be reached. You sign in again afterwards.", "Schlüssel und Sitzungen enden sofort. Bilder und Guthaben sind dann nicht mehr erreichbar. Sie melden sich danach neu an."],
   "team.members": ["Members", "Mitglieder"],
   "team.members_personal": ["This is your personal organisation. Found a team to work together.", "Das ist Ihre persönliche Organisation. Gründen Sie ein Team, um zusammenzuarbeiten."],
   "team.member": ["Member", "Mitglied"],
