@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,6 +17,7 @@ import pytest
 import uvicorn
 
 from keelbill.api.app import create_app
+from keelbill.api.comfy.own_port import OwnPort
 from keelbill.api.guard import guarded
 from keelbill.api.platform import Platform, build_platform
 from keelbill.core.principal import DEFAULT_SCOPES, Scope
@@ -41,6 +43,8 @@ class LiveServer:
 
     Attributes:
         url: Where it listens, without a slash at the end.
+        port: The same.
+        graph_url: Where the graph editor has a port of its own.
         key: Of the first account.
         org_id: That account.
         client: Sends the key with every request.
@@ -65,10 +69,11 @@ class LiveServer:
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
+        self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=2048) for _ in range(2)]
+        self.port, graph_port = (listener.getsockname()[1] for listener in self._listeners)
+        self.graph_url = f"http://127.0.0.1:{graph_port}"
         config = uvicorn.Config(
-            create_app(self.platform),
-            host="127.0.0.1",
-            port=0,
+            OwnPort(create_app(self.platform), graph_port),
             http=guarded(),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
@@ -89,8 +94,7 @@ class LiveServer:
             if time.monotonic() > deadline:
                 raise TimeoutError("the server did not start within a minute")
             time.sleep(0.01)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         owner = self.write(self.platform.accounts.bootstrap)
         self.key, self.org_id, self._user_id = owner.key_secret, owner.org_id, owner.user_id
         self.client = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60)
@@ -108,7 +112,7 @@ class LiveServer:
     def _serve(self) -> None:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            await self._server.serve()
+            await self._server.serve(self._listeners)
 
         try:
             asyncio.run(serve())

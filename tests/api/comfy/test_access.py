@@ -153,11 +153,17 @@ class TestPages:
         "kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x"]
     )
     def test_forms(self, person: Browser, ada: Client, kind: str) -> None:
+        headers = {"content-type": kind}
         for path in ("/prompt", "/queue", "/history", "/interrupt", "/free"):
-            answer = ada.http.post(path, content=b"{}", headers={"content-type": kind})
-            assert answer.status_code == 415
-            answer = person.client.post(f"/comfy{path}", content=b"{}", headers={"content-type": kind})
-            assert answer.status_code == 415
+            assert person.client.post(f"/comfy{path}", content=b"{}", headers=headers).status_code == 415
+            from_a_page = {**headers, "origin": "https://evil.example"}
+            assert ada.http.post(path, content=b"{}", headers=from_a_page).status_code == 415
+
+    def test_program_that_calls_its_json_a_form(self, ada: Client) -> None:
+        """As Python's own library does, and with it the scripts that people copy."""
+        body = json.dumps({"prompt": text_to_image()}).encode()
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        assert ada.http.post("/prompt", content=body, headers=kind).status_code == 200
 
     def test_password_that_the_browser_keeps(self, ada: Client) -> None:
         basic = "Basic " + base64.b64encode(f"u:{ada.key}".encode()).decode()

@@ -73,6 +73,12 @@ def key_of(connection: HTTPConnection) -> str:
     return key
 
 
+def is_from_a_page(connection: HTTPConnection) -> bool:
+    """Whether a browser may have sent a request by itself; programs name a key and neither origin nor site."""
+    headers = connection.headers
+    return not key_of(connection) or "origin" in headers or "sec-fetch-site" in headers
+
+
 def _password(encoded: str) -> str:
     try:
         user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")

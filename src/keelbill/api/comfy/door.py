@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from keelbill.api.caller import admit
 from keelbill.api.comfy.bodies import refuse_forms
-from keelbill.api.comfy.credentials import caller_of
+from keelbill.api.comfy.credentials import caller_of, is_from_a_page
 from keelbill.api.envelope import no_route
 from keelbill.api.visits import visit_of
 from keelbill.core.errors import InvalidRequest
@@ -139,7 +139,7 @@ def one(path: str, handler: Handler, methods: str = "GET", reads: Reads = "json"
         writes = request.method not in _SAFE
         principal = await caller_of(request, platform, writes=writes)
         admit(request, platform, principal)
-        if writes and reads != "upload":
+        if writes and reads != "upload" and is_from_a_page(request):
             refuse_forms(request, text=reads == "text")
         return with_headers(await handler(Call(request, platform, principal)))
 

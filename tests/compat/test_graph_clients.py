@@ -1,0 +1,109 @@
+"""Other people's clients of graph servers, at a port of its own: they know no mount point."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from comfy_api_simplified import ComfyApiWrapper, ComfyWorkflowWrapper
+from comfykit import ComfyKit
+from comfyuiclient import ComfyUIClient, ComfyUIClientAsync
+from PIL import Image
+from websockets.sync.client import connect
+
+from support.graphdoors import Client, GraphDoors, ada, graphs, listen, text_to_image
+
+__all__ = ["ada", "graphs"]
+
+SIZE = (16, 16)
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Path:
+    """The usual graph in a file, with titles as clients look for them."""
+    titles = {"4": "Load", "5": "Size", "6": "positive", "7": "negative", "3": "KSampler", "8": "Decode", "9": "Save"}
+    graph = {name: {**node, "_meta": {"title": titles[name]}} for name, node in text_to_image().items()}
+    path = tmp_path / "workflow_api.json"
+    path.write_text(json.dumps(graph))
+    return path
+
+
+@pytest.fixture
+def address(graphs: GraphDoors, ada: Client) -> str:
+    """Host and port, with the key as a password."""
+    return graphs.live.graph_url.replace("http://", f"user:{ada.key}@")
+
+
+class TestComfyApiSimplified:
+    @pytest.fixture
+    def api(self, graphs: GraphDoors, ada: Client) -> Iterator[ComfyApiWrapper]:
+        # Some calls of the client make an event loop of their own on this thread.
+        asyncio.set_event_loop(loop := asyncio.new_event_loop())
+        yield ComfyApiWrapper(graphs.live.graph_url + "/", user="user", password=ada.key)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+    def test_picture_that_was_saved(self, api: ComfyApiWrapper, workflow: Path) -> None:
+        wrapper = ComfyWorkflowWrapper(str(workflow))
+        wrapper.set_node_param("positive", "text", "a blue boat")
+        results = api.queue_and_wait_images(wrapper, "Save")
+        assert [Image.open(BytesIO(content)).size for content in results.values()] == [SIZE]
+        assert next(iter(results)) == "fox_00001_.png"
+
+    def test_upload_and_queue(self, api: ComfyApiWrapper, tmp_path: Path) -> None:
+        Image.new("RGB", (4, 4)).save(tmp_path / "cat.png")
+        assert api.upload_image(str(tmp_path / "cat.png"))["name"] == "cat.png"
+        assert api.get_queue() == {"queue_running": [], "queue_pending": []}
+
+
+class TestWorkflowClient:
+    def test_sync(self, address: str, workflow: Path) -> None:
+        client = ComfyUIClient(address, str(workflow))
+        client.connect()
+        client.set_data(key="KSampler", seed=5)
+        pictures = client.generate(["Save"])
+        client.close()
+        assert [picture.size for picture in pictures.values()] == [SIZE]
+
+    async def test_async(self, address: str, workflow: Path) -> None:
+        client = ComfyUIClientAsync(address, str(workflow))
+        await client.connect()
+        await client.set_data(key="positive", text="a green boat")
+        pictures = await client.generate(["Save"])
+        await client.close()
+        assert [picture.size for picture in pictures.values()] == [SIZE]
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_comfykit(address: str, workflow: Path, kind: str) -> None:
+    kit = ComfyKit(comfyui_url=f"http://{address}", executor_type=kind)
+    result = await kit.execute(str(workflow), {})
+    assert result.status == "completed", result.msg
+    assert len(result.images) == 1
+
+
+def test_calls_with_a_key_and_nothing_but_the_standard_library(graphs: GraphDoors, ada: Client) -> None:
+    """Socket first, then the graph, then the history, as the usual script has it."""
+    base, client_id = graphs.live.graph_url, str(uuid.uuid4())
+
+    def call(path: str, body: object = None) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(base + path, data, {"authorization": f"Bearer {ada.key}"})  # noqa: S310
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            return bytes(answer.read())
+
+    headers = {"authorization": f"Bearer {ada.key}"}
+    url = f"{base.replace('http', 'ws')}/ws?clientId={client_id}"
+    with connect(url, additional_headers=headers, proxy=None) as socket:
+        prompt_id = json.loads(call("/prompt", {"prompt": text_to_image(), "client_id": client_id}))["prompt_id"]
+        listen(socket)
+    (output,) = json.loads(call(f"/history/{prompt_id}"))[prompt_id]["outputs"].values()
+    (file,) = output["images"]
+    content = call(f"/view?filename={file['filename']}&subfolder={file['subfolder']}&type={file['type']}")
+    assert Image.open(BytesIO(content)).size == SIZE
