@@ -25,6 +25,7 @@ from keelbill.db.base import Database, metadata, open_database
 from keelbill.db.notices import listen
 from keelbill.gallery import repository as gallery_repository
 from keelbill.gallery.service import Gallery
+from keelbill.graph.packs import load_enabled
 from keelbill.identity import notices
 from keelbill.identity.secret import load_secret
 from keelbill.identity.wiring import Identity, build_identity
@@ -262,7 +263,7 @@ class Platform:
 def build_platform(
     settings: Settings, *, pool: WorkerPool | None = None, clock: Clock | None = None, migrates: bool = False
 ) -> Platform:
-    """Make every part and join them; nothing starts yet.
+    """Make every part and join them; nothing starts yet. Packs of nodes that are enabled are imported.
 
     Args:
         settings: What the operator chose.
@@ -271,6 +272,8 @@ def build_platform(
         migrates: Whether its start brings the database to this version's form.
     """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.node_packs:
+        load_enabled(settings.node_packs)
     clock = clock or SystemClock()
     secret = load_secret(settings.home)
     telemetry = Metrics(frozenset(PUBLIC_MODELS), default_model=settings.model)

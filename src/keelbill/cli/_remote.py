@@ -107,11 +107,11 @@ def refuse_local(**given: object) -> None:
 
 
 @contextmanager
-def opened(server: str, key: str | None) -> Iterator[Client]:
+def opened(server: str | None, key: str | None) -> Iterator[Client]:
     """Open a client; what was forgiven about the key is said on standard error.
 
     Args:
-        server: Address.
+        server: Address; nothing for the environment's, else this machine.
         key: The key, ``-`` to ask for it, or nothing for the environment's.
     """
     from keelbill.client import Client

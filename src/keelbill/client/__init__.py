@@ -27,6 +27,7 @@ from keelbill.client.pictures import ImageSource, Picture, recipe_of
 from keelbill.client.repeat import OtherModelWarning
 from keelbill.client.retries import Retries
 from keelbill.client.target import KeyTidiedWarning
+from keelbill.client.workflows import PricedNode, WorkflowOutput, WorkflowPrice, WorkflowRun, WorkflowSource
 
 __all__ = [
     "Account",
@@ -52,6 +53,7 @@ __all__ = [
     "OtherModelWarning",
     "PermissionDeniedError",
     "Picture",
+    "PricedNode",
     "Progress",
     "Queued",
     "RateLimitError",
@@ -63,5 +65,9 @@ __all__ = [
     "UnavailableError",
     "UnexpectedAnswerError",
     "UnprocessableError",
+    "WorkflowOutput",
+    "WorkflowPrice",
+    "WorkflowRun",
+    "WorkflowSource",
     "recipe_of",
 ]

@@ -11,7 +11,18 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 import anyio
 import httpx
 
-from keelbill.client import accounts, editing, forms, generating, guiding, repeat, streaming, upscaling, wire
+from keelbill.client import (
+    accounts,
+    editing,
+    forms,
+    generating,
+    guiding,
+    repeat,
+    streaming,
+    upscaling,
+    wire,
+    workflows,
+)
 from keelbill.client._methods import looks_like
 from keelbill.client.errors import KeelbillError
 from keelbill.client.events import Done, Event, EventReader, Finished
@@ -104,6 +115,8 @@ class AsyncClient:
     balance = _method(accounts.balance)
     account = _method(accounts.account)
     engines = _method(accounts.engines)
+    run_workflow = _method(workflows.run_workflow)
+    price_workflow = _method(workflows.price_workflow)
 
     async def stream(
         self,

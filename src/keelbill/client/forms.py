@@ -147,7 +147,7 @@ def request_of(path: str, form: Values, images: Images, idempotency_key: str | N
         BadRequestError: A value cannot be sent.
     """
     files: list[Part] = [part_of(name, source) for name, source in images.items() if source is not None]
-    headers = {"idempotency-key": _visible(idempotency_key)} if idempotency_key is not None else {}
+    headers = {"idempotency-key": visible_key(idempotency_key)} if idempotency_key is not None else {}
     texts = {name: text_of(name, value) for name, value in form.items() if value is not None}
     return Request("POST", f"{BASE}/{path}", texts, files, accept=accept, headers=headers)
 
@@ -169,7 +169,12 @@ def text_of(name: str, value: str | float | bool) -> str:
     return str(int(value)) if value == int(value) else f"{value:.12f}".rstrip("0")
 
 
-def _visible(key: str) -> str:
+def visible_key(key: str) -> str:
+    """Check an idempotency key and return it.
+
+    Raises:
+        BadRequestError: It cannot be sent.
+    """
     if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable() and " " not in key):
         raise BadRequestError("idempotency_key: must be 1 to 255 visible ASCII characters.")
     return key

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
         default="", description="Key for that service, for accounts that have stored none.", repr=False
     )
 
+    node_packs: str = Field(
+        default="", description="Packs of nodes that are enabled, as NAME==VERSION#SHA256, separated by commas."
+    )
+
     billing: Literal["credits", "unlimited"] = Field(
         default="credits", description="Whether credits run out, or are recorded only."
     )

@@ -376,6 +376,7 @@ def cluster_pool(settings: Settings, address: str) -> ClusterPool:
         dtype=settings.dtype,
         moderate=settings.moderation == "on",
         service=settings.image_service,
+        packs=settings.node_packs,
     )
     return ClusterPool(template, blobs.read, address, build=rehearsal.build if settings.scripted_engine else None)
 

@@ -9,6 +9,7 @@ from typing import Final
 import httpx
 
 from keelbill.core.errors import ContentRefused, GenerationFailed, InvalidRequest, PaymentRequired, Unauthorized
+from keelbill.serving.offline import network_allowed
 
 PREFIX: Final = "/v2beta/stable-image/"
 RESULTS: Final = "/v2beta/results/"
@@ -58,13 +59,16 @@ class ImageService:
         }
         headers = {"authorization": f"Bearer {self._key}", "accept": "image/*", "stability-client-id": "keelbill"}
         until_s = time.monotonic() + TIMEOUT_S
-        with httpx.Client(
-            base_url=self._base_url,
-            headers=headers,
-            timeout=TIMEOUT_S,
-            transport=self._transport,
-            follow_redirects=False,
-        ) as http:
+        with (
+            network_allowed(),
+            httpx.Client(
+                base_url=self._base_url,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                transport=self._transport,
+                follow_redirects=False,
+            ) as http,
+        ):
             status, content = _ask(http, "POST", PREFIX + route, form)
             if status == 200 and content.startswith(b"{"):  # a service that has its results polled
                 address = RESULTS + str(_facts(content).get("id", ""))

@@ -229,6 +229,7 @@ def local_pool(settings: Settings) -> LocalPool:
             threads=threads,
             moderate=settings.moderation == "on",
             service=settings.image_service,
+            packs=settings.node_packs,
         )
         for index, device in enumerate(devices)
     )

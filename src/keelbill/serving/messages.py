@@ -316,6 +316,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
         moderate: Whether the image classifier looks at finished pictures.
         beat_s: Seconds between signs of life.
         service: Address of the image service that nodes of graphs call; "" means this worker.
+        packs: Packs of nodes that are enabled, as the setting has them.
     """
 
     name: str
@@ -329,6 +330,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup", kw_only=True):
     moderate: bool = False
     beat_s: float = 2.0
     service: str = ""
+    packs: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

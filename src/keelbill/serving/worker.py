@@ -32,6 +32,7 @@ from keelbill.core.types import Size
 from keelbill.engine.batch import Batch, Finished, Stepped
 from keelbill.engine.batch import Failed as BatchFailed
 from keelbill.graph.cache import Caches
+from keelbill.graph.packs import load_enabled
 from keelbill.imaging.decode import ImageFormat
 from keelbill.imaging.encode import encode, to_pixels
 from keelbill.imaging.resize import stretch
@@ -58,6 +59,7 @@ from keelbill.serving.messages import (
     Succeeded,
     ToWorker,
 )
+from keelbill.serving.offline import keep_offline
 from keelbill.serving.sittings import Ask, Counter, Sittings
 from keelbill.serving.studio import Studio, Studios, capacity_bytes, describe, loader
 from keelbill.serving.tasks import Plan, plan
@@ -442,6 +444,9 @@ def build(setup: Setup, send: Send, read: Callable[[str], bytes] | None = None) 
         torch.set_num_threads(setup.threads)
     if setup.device.startswith("cuda:"):
         torch.cuda.set_device(setup.device)  # what is asked of "the" accelerator, such as its free memory, is this one
+    if setup.packs:
+        load_enabled(setup.packs)
+        keep_offline()
     read = read or BlobStore(Path(setup.blobs)).read
     finisher = Finisher(image_classifier if setup.moderate else None)
     return Worker(setup, send, Studios(loader(settings, setup.device), setup.model), read, finisher)

@@ -19,7 +19,7 @@ PREFIX: Final = "/v1/workflows"
 STATES: Final = {"open": "queued", "succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 
 
-class PriceLine(View):
+class NodePrice(View):
     """What one node costs."""
 
     node: str
@@ -29,21 +29,21 @@ class PriceLine(View):
     why: str
 
 
-class PriceView(View):
+class WorkflowPrice(View):
     """What a run would cost. Nothing was stored and nothing runs."""
 
     price: str = Field(description="In credits.", examples=["4.7"])
-    lines: list[PriceLine]
+    lines: list[NodePrice]
     pictures: int = Field(description="That are painted.")
     pixel_steps: int = Field(description="Pixels times steps of everything that is painted.")
     left_out: list[str] = Field(description="What is wrong with outputs that cannot be made although others can.")
 
     @classmethod
-    def of(cls, checked: Checked) -> PriceView:
+    def of(cls, checked: Checked) -> WorkflowPrice:
         """Return a checked graph's price as JSON."""
         quote = checked.quote
         lines = [
-            PriceLine(
+            NodePrice(
                 node=line.node,
                 class_type=line.class_type,
                 service=line.service,
@@ -61,7 +61,7 @@ class PriceView(View):
         )
 
 
-class RunPicture(View):
+class WorkflowPicture(View):
     """A file that a run put out."""
 
     node: str
@@ -72,7 +72,7 @@ class RunPicture(View):
     image: str = Field(default="", description="Its bytes in base64, where the answer waited for them.")
 
 
-class RunView(View):
+class WorkflowRun(View):
     """A run of a workflow."""
 
     id: str
@@ -80,7 +80,7 @@ class RunView(View):
     status: str = Field(examples=["queued", "running", "succeeded", "failed", "cancelled"])
     price: str = Field(description="Credits that are set aside.")
     charged: str = Field(description="Credits that were taken; nothing, if every result was known already.")
-    pictures: list[RunPicture] = Field(default=[])
+    pictures: list[WorkflowPicture] = Field(default=[])
     shown: dict[str, Any] = Field(default={}, description="What else output nodes show, such as texts, by node.")
     error: str = ""
     left_out: list[str] = Field(default=[], description="What is wrong with outputs that were left out.")
@@ -91,7 +91,7 @@ def left_out(node_errors: Mapping[str, Any]) -> list[str]:
     return list(GraphInvalid("", "", node_errors=node_errors).problems[1:])
 
 
-def pictures_of(run: Run) -> list[RunPicture]:
+def pictures_of(run: Run) -> list[WorkflowPicture]:
     """Return the files that a run put out, those that are kept first."""
     found = [
         (node, file)
@@ -103,7 +103,7 @@ def pictures_of(run: Run) -> list[RunPicture]:
     ]
     found.sort(key=lambda each: each[1].get("type") != "output")
     return [
-        RunPicture(
+        WorkflowPicture(
             node=node,
             filename="/".join(part for part in (file.get("subfolder"), file["filename"]) if part),
             type=str(file.get("type", "output")),
@@ -133,7 +133,7 @@ def error_of(run: Run) -> str:
     return f"Node {node} ({kind}): {message}" if node else message
 
 
-def with_content(picture: RunPicture, content: bytes, media_type: str) -> RunPicture:
+def with_content(picture: WorkflowPicture, content: bytes, media_type: str) -> WorkflowPicture:
     """Return a picture with its bytes."""
     return picture.model_copy(update={"image": base64.b64encode(content).decode(), "media_type": media_type})
 

@@ -21,9 +21,9 @@ from keelbill.api.native.workflow_runs import account_of, await_end, start, subm
 from keelbill.api.native.workflow_views import (
     PREFIX,
     STATES,
-    PriceView,
-    RunPicture,
-    RunView,
+    WorkflowPicture,
+    WorkflowPrice,
+    WorkflowRun,
     error_of,
     pictures_of,
     shown_of,
@@ -86,13 +86,10 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The run with its pictures; with `accept: image/*` the first picture; a price for a dry run; "
         "Server-Sent Events for a stream.",
-        "content": {
-            "application/json": {"schema": {"anyOf": [RunView.model_json_schema(), PriceView.model_json_schema()]}},
-            "image/png": {},
-            "text/event-stream": {},
-        },
+        "model": WorkflowRun | WorkflowPrice,
+        "content": {"image/png": {}, "text/event-stream": {}},
     },
-    202: {"description": "The run's id, for `async`.", "model": RunView},
+    202: {"description": "The run's id, for `async`.", "model": WorkflowRun},
 }
 
 router = APIRouter(prefix=PREFIX, tags=["Workflows"], responses=ERRORS)
@@ -115,7 +112,7 @@ async def run_workflow(
     submission = await submission_of(platform, models, caller, ask, visit_of(request).request_id)
     if ask.dry_run:
         checked = await check_graph(platform, models, caller, submission)
-        return JSONResponse(PriceView.of(checked).model_dump())
+        return JSONResponse(WorkflowPrice.of(checked).model_dump())
     run, price, problems, is_replayed = await start(platform, models, caller, submission, idempotency_key)
     visit = visit_of(request)
     visit.job_id, visit.credits_micro = run.job_id, 0 if is_replayed else price
@@ -132,7 +129,7 @@ async def run_workflow(
 
 
 @router.get("/runs/{run_id}", openapi_extra=WITH_CREDENTIAL)
-async def get_workflow_run(request: Request, caller: CanReadHistory, run_id: str) -> RunView:
+async def get_workflow_run(request: Request, caller: CanReadHistory, run_id: str) -> WorkflowRun:
     """Return a run: where it is, what it put out, and why it failed."""
     platform = platform_of(request)
     return await _view(platform, caller, await platform.runs.find(account_of(caller), run_id))
@@ -188,10 +185,10 @@ async def _answer(
     return JSONResponse(await asyncio.to_thread(whole.model_dump), headers=headers)
 
 
-async def _view(platform: Platform, caller: Principal, run: Run) -> RunView:
+async def _view(platform: Platform, caller: Principal, run: Run) -> WorkflowRun:
     job = await platform.jobs.get(caller, run.job_id)
     status = "running" if run.state == "open" and job.state == "running" else STATES[run.state]
-    return RunView(
+    return WorkflowRun(
         id=run.prompt_id,
         job_id=run.job_id,
         status=status,
@@ -203,7 +200,7 @@ async def _view(platform: Platform, caller: Principal, run: Run) -> RunView:
     )
 
 
-async def _content(platform: Platform, caller: Principal, picture: RunPicture) -> tuple[bytes, str]:
+async def _content(platform: Platform, caller: Principal, picture: WorkflowPicture) -> tuple[bytes, str]:
     plain, area = annotated(f"{picture.filename} [{picture.type}]", "output")
     stored, content = await platform.workspace.content(account_of(caller), place_of(area, plain))
     return content, stored.media_type

@@ -1,0 +1,1 @@
+"""Nodes that show how a pack is written."""
