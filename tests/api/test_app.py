@@ -7,7 +7,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from fastapi import FastAPI
 from starlette.requests import Request
 
 from support.forms import form
@@ -174,9 +173,7 @@ class TestMistakes:
         async def broken(asked: Request) -> None:
             raise RuntimeError(f"secret detail of {asked.url}")
 
-        app = server._server.config.app
-        assert isinstance(app, FastAPI)
-        app.add_api_route("/broken", broken)
+        server.app.add_api_route("/broken", broken)
         answer = server.client.get("/broken")
         assert answer.status_code == 500
         assert answer.json()["name"] == "internal_error"

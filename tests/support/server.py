@@ -44,6 +44,7 @@ class LiveServer:
     Attributes:
         url: Where it listens, without a slash at the end.
         port: The same.
+        app: The application.
         graph_url: Where the graph editor has a port of its own.
         key: Of the first account.
         org_id: That account.
@@ -72,8 +73,9 @@ class LiveServer:
         self._listeners = [socket.create_server(("127.0.0.1", 0), backlog=2048) for _ in range(2)]
         self.port, graph_port = (listener.getsockname()[1] for listener in self._listeners)
         self.graph_url = f"http://127.0.0.1:{graph_port}"
+        self.app = create_app(self.platform)
         config = uvicorn.Config(
-            OwnPort(create_app(self.platform), graph_port),
+            OwnPort(self.app, graph_port),
             http=guarded(),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
