@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from keelbill import __version__
 from keelbill.api.comfy.bodies import read_object, read_value
 from keelbill.api.comfy.door import Call, both, nothing, one, reply
-from keelbill.core.errors import InvalidRequest
+from keelbill.core.errors import PermissionDenied
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -137,7 +137,7 @@ class Startup:
 
     async def logs(self, call: Call) -> Response:
         """Refuse: logs are the operator's, and shown by the operator's own means."""
-        raise InvalidRequest("logs: this server does not show its logs here")
+        raise PermissionDenied("logs: this server does not show its logs or folders here")
 
     async def empty(self, call: Call) -> Response:
         """Answer with nothing of its kind."""
