@@ -80,6 +80,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         jobs,
         keys,
         moderation,
+        nodes,
         options,
         orgs,
         payments,
@@ -125,6 +126,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
         edits,
         uploads,
         workflows,
+        nodes,
         secrets,
     )
     for door in [*doors, *(part.router for part in own)]:

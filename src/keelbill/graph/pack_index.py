@@ -36,6 +36,11 @@ class Listed:
     version: str
     classes: tuple[str, ...]
 
+    @property
+    def command(self) -> str:
+        """What an administrator would run to have it."""
+        return f"pip install {self.name}=={self.version} && keelbill nodes enable {self.name}"
+
 
 def known(home: Path | None = None) -> list[Listed]:
     """Return the packs of the index that comes with the program, and of the operator's own.
@@ -99,8 +104,7 @@ def missing(
     """
     offers: dict[str, tuple[str, str]] = {}
     for listed in index:
-        command = f"pip install {listed.name}=={listed.version} && keelbill nodes enable {listed.name}"
-        offers |= dict.fromkeys(listed.classes, (listed.name, command))
+        offers |= dict.fromkeys(listed.classes, (listed.name, listed.command))
     for pack in packs:
         offers |= dict.fromkeys(pack.classes, (pack.name, f"keelbill nodes enable {pack.name}"))
     return [Missing(kind, tuple(ids), *offers.get(kind, ("", ""))) for kind, ids in used.items() if kind not in there]
