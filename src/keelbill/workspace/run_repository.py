@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, literal, select, update
 
 from keelbill.db.statements import insert_absent
 from keelbill.workspace.models import graph_run as run
 from keelbill.workspace.schemas import Account, NewRun, Run, RunState
+
+_LIGHT: Final = tuple(
+    literal("{}").label(column.name) if column.name in {"prompt", "extra"} else column for column in run.c
+)
+"""All of a row but what is long."""
 
 
 def add(connection: Connection, job_id: str, new: NewRun, number: float, now_ms: int) -> bool:
@@ -88,11 +93,11 @@ def ended(connection: Connection, account: Account, limit: int | None, offset: i
 
 
 def listed(connection: Connection, account: Account, workflow_id: str, states: Collection[RunState]) -> list[Run]:
-    """Return runs of an account in some states, newest first, of one workflow or of all."""
+    """Return runs of an account in some states without their graphs, newest first, of one workflow or of all."""
     wanted = _of(account) & run.c.state.in_(states)
     if workflow_id:
         wanted &= run.c.workflow_id == workflow_id
-    return [_run(row) for row in connection.execute(select(run).where(wanted).order_by(run.c.job_id.desc()))]
+    return [_run(row) for row in connection.execute(select(*_LIGHT).where(wanted).order_by(run.c.job_id.desc()))]
 
 
 def end(

@@ -103,8 +103,8 @@ class Runs:
         if await self._database.read(lambda c: run_repository.has_prompt(c, prompt_id)):
             raise _taken(prompt_id)
 
-    def take(self, connection: Connection, job_id: str, new: NewRun) -> None:
-        """Write a run down, in the transaction that takes its job in.
+    def take(self, connection: Connection, job_id: str, new: NewRun) -> float:
+        """Write a run down, in the transaction that takes its job in; return its number.
 
         Raises:
             RunExists: Its id was used before.
@@ -114,6 +114,7 @@ class Runs:
         if not run_repository.add(connection, job_id, new, number, self._clock.now_ms()):
             raise _taken(new.prompt_id)
         run_repository.forget_beyond(connection, new.account, self._workspace.limits.runs)
+        return number
 
     # ------------------------------------------------------------ looking
 
@@ -165,7 +166,7 @@ class Runs:
         return await self._database.read(look)
 
     async def listed(self, account: Account, workflow_id: str, states: Collection[RunState]) -> list[Run]:
-        """Return runs in some states, newest first, of one workflow or of all."""
+        """Return runs in some states without their graphs, newest first, of one workflow or of all."""
 
         def look(connection: Connection) -> list[Run]:
             return _with_states(connection, run_repository.listed(connection, account, workflow_id, states))

@@ -104,6 +104,15 @@ class TestUpload:
     def test_unknown_area(self, ada: Client) -> None:
         assert ada.upload("cat.png", picture(), type="userdata").status_code == 400
 
+    def test_picture_that_is_too_old_to_be_listed(self, ada: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("keelbill.api.comfy.models.MAX_LISTED", 1)
+        for name in ("old.png", "new.png"):
+            ada.upload(name, picture())
+        assert "old.png" not in ada.get("/object_info/LoadImage").text
+        graph = text_to_image()
+        graph["8"] = {"class_type": "LoadImage", "inputs": {"image": "old.png"}}
+        assert ada.post("/prompt", {"prompt": graph}).status_code == 200
+
 
 class TestMask:
     def test_colours_of_one_and_transparency_of_another(self, ada: Client) -> None:

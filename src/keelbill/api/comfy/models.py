@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from keelbill.graph.registry import load_builtin
 from keelbill.storage.hub import Hub
 from keelbill.storage.shelves import FOLDERS, Shelved, Shelves
 from keelbill.workspace.errors import BadName
-from keelbill.workspace.names import Area, annotated, place_of
+from keelbill.workspace.names import Area, Place, annotated, place_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -65,13 +66,17 @@ class AccountFolders:
 
     Args:
         models: Names in the folders of models.
-        pictures: Paths of its pictures by area.
+        pictures: Paths of its newest pictures by area.
+        others: Places of older ones that can be used too.
     """
 
-    def __init__(self, models: dict[str, list[str]], pictures: dict[str, list[str]]) -> None:
+    def __init__(
+        self, models: dict[str, list[str]], pictures: dict[str, list[str]], others: Collection[Place] = ()
+    ) -> None:
         self._models = models
         self._pictures = pictures
-        self._there = {area: frozenset(paths) for area, paths in pictures.items()}
+        self._there = {(area, path) for area, paths in pictures.items() for path in paths}
+        self._there |= {(place.area, place.path) for place in others}
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder."""
@@ -82,22 +87,38 @@ class AccountFolders:
         if folder in self._models:
             listed = self._models[folder]
             return name in listed or f"{name}.safetensors" in listed
-        if folder not in self._pictures:
-            return False
-        try:
-            plain, area = annotated(name, "output" if folder == "output" else "input")
-            return place_of(area, plain).path in self._there[area]
-        except BadName:
-            return False
+        place = picture_place(name, folder) if folder in self._pictures else None
+        return place is not None and (place.area, place.path) in self._there
 
 
-async def folders_of(platform: Platform, models: ModelNames, account: Account) -> AccountFolders:
-    """Return what an account's fields offer now."""
+def picture_place(name: str, folder: str) -> Place | None:
+    """Return where a picture is that a graph names, nothing if no picture can have that name."""
+    plain, area = annotated(name, "output" if folder == "output" else "input")
+    try:
+        return place_of(area, plain)
+    except BadName:
+        return None
+
+
+async def folders_of(
+    platform: Platform, models: ModelNames, account: Account, wanted: Mapping[str, str] | None = None
+) -> AccountFolders:
+    """Return what an account's fields offer now.
+
+    Args:
+        platform: For the account's files.
+        models: Names of model files.
+        account: Whose.
+        wanted: Names of pictures that may be older than those that are listed, with their folders.
+    """
     pictures: dict[str, list[str]] = {
         area: sorted(each.path for each in await platform.workspace.newest(account, area, MAX_LISTED))
         for area in _PICTURES
     }
-    return AccountFolders(await models.names(), pictures)
+    places = {name: picture_place(name, folder) for name, folder in (wanted or {}).items()}
+    asked = {name: place for name, place in places.items() if place is not None}
+    found = await platform.workspace.files(account, asked) if asked else {}
+    return AccountFolders(await models.names(), pictures, [asked[name] for name in found])
 
 
 class Models:

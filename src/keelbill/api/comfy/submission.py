@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection
 
-from keelbill.api.comfy.models import ModelNames, folders_of
+from keelbill.api.comfy.models import ModelNames, folders_of, picture_place
 from keelbill.api.comfy.pricing import quoted
 from keelbill.api.comfy.secrets import typed_keys, without_secrets
 from keelbill.api.comfy.texts import pictures_of, prompts_of
@@ -27,7 +27,7 @@ from keelbill.graph.registry import load_builtin
 from keelbill.graph.validate import Validated, validate
 from keelbill.jobs.schemas import ImageRequest
 from keelbill.serving.messages import GraphTask, ImageTask
-from keelbill.workspace.names import annotated, place_of
+from keelbill.workspace.names import place_of
 from keelbill.workspace.schemas import Account, NewRun, StoredFile
 
 if TYPE_CHECKING:
@@ -130,13 +130,13 @@ async def check_graph(platform: Platform, models: ModelNames, principal: Princip
     require_shallow([asked.prompt, asked.extra])
     typed = typed_keys(asked.prompt)
     cleaned = without_secrets(asked.prompt, typed)
-    folders = await folders_of(platform, models, account)
+    folders = await folders_of(platform, models, account, pictures_of(cleaned, nodes))
     valid = await asyncio.to_thread(validate, cleaned, nodes, folders, targets=asked.targets)
     _check_prefixes(valid.graph)
-    pictures = pictures_of(valid.graph, nodes)
-    places = {name: place_of(*_area_and_path(name, folder)) for name, folder in pictures.items()}
+    named = {name: picture_place(name, folder) for name, folder in pictures_of(valid.graph, nodes).items()}
+    places = {name: place for name, place in named.items() if place is not None}
     files = await platform.workspace.files(account, places)
-    for name in places:
+    for name in named:
         if name not in files:
             raise GraphInvalid("invalid_prompt", f"There is no picture {name!r}.")
     key, is_own = await _key(platform, account, typed)
@@ -221,12 +221,15 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
         secret=checked.key,
     )
 
+    number = 0.0
+
     def write_run(connection: Connection, job_ids: tuple[str, ...]) -> None:
-        platform.runs.take(connection, job_ids[0], run)
+        nonlocal number
+        number = platform.runs.take(connection, job_ids[0], run)
 
     ticket = await platform.jobs.submit(principal, request, beside=write_run)
-    number = (await platform.runs.find(account, prompt_id)).number
-    return Submitted(prompt_id, ticket.job_id, number, quote.price, valid.node_errors)
+    shown = int(number) if number.is_integer() else number
+    return Submitted(prompt_id, ticket.job_id, shown, quote.price, valid.node_errors)
 
 
 async def _key(platform: Platform, account: Account, typed: list[str]) -> tuple[str, bool]:
@@ -291,8 +294,3 @@ def _check_prefixes(graph: dict[str, dict[str, Any]]) -> None:
             raise GraphInvalid(
                 "prompt_outputs_failed_validation", "An output cannot be saved.", node_errors={name: told}
             ) from error
-
-
-def _area_and_path(name: str, folder: str) -> tuple[Any, str]:
-    plain, area = annotated(name, "output" if folder == "output" else "input")
-    return area, plain

@@ -9,6 +9,7 @@ from keelbill.graph.node import Node
 
 NEGATIVE: Final = "negative"
 POSITIVE: Final = "positive"
+PICTURE_FOLDERS: Final = frozenset({"input", "output"})
 _NO_PROMPTS: Final = frozenset({"filename_prefix", "api_key_override"})
 
 
@@ -40,14 +41,24 @@ def prompts_of(graph: Mapping[str, Any], outputs: Iterable[str], nodes: Mapping[
     return list(found)
 
 
-def pictures_of(graph: Mapping[str, Any], nodes: Mapping[str, type[Node]]) -> dict[str, str]:
-    """Return the pictures that a graph names, each with the area that it is in unless its name says otherwise."""
-    return {
-        value: each.folder
-        for node in graph.values()
-        for each in nodes[node["class_type"]].inputs
-        if each.folder in {"input", "output"} and isinstance(value := node["inputs"].get(each.name), str)
-    }
+def pictures_of(graph: Any, nodes: Mapping[str, type[Node]]) -> dict[str, str]:
+    """Return the pictures that a graph names, each with the area that it is in unless its name says otherwise.
+
+    Args:
+        graph: In the API format; of what has another shape nothing is found.
+        nodes: Classes by name.
+    """
+    found: dict[str, str] = {}
+    for node in graph.values() if isinstance(graph, Mapping) else ():
+        kind = nodes.get(str(node.get("class_type"))) if isinstance(node, Mapping) else None
+        given = node.get("inputs") if kind else None
+        if kind is None or not isinstance(given, Mapping):
+            continue
+        for each in kind.inputs:
+            value = given.get(each.name)
+            if each.folder in PICTURE_FOLDERS and isinstance(value, str):
+                found[value] = each.folder
+    return found
 
 
 def _is_negative(graph: Mapping[str, Any], link: list[Any], nodes: Mapping[str, type[Node]]) -> bool:
