@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from keelbill.core.ids import new_id
 from keelbill.gallery.models import picture
 from keelbill.identity import repository
+from keelbill.imaging.thumbnails import thumbnail
 from support.browser import PASSWORD, add_person
 from support.browsers import chromium
 from support.server import LiveServer
@@ -44,11 +45,12 @@ SCROLL: Final = "() => new Promise((done) => { scrollBy(0, innerHeight - 120); r
 
 def fill(server: LiveServer, org_id: str, user_id: str, pictures: int) -> None:
     """Write synthetic rows that share a few files."""
-    refs = []
+    refs, thumbs = [], []
     for number in range(FILES):
         file = BytesIO()
         Image.new("RGB", (64, 64), (number, 255 - number, 40 + number % 128)).save(file, "PNG")
         refs.append(server.platform.blobs.put(file.getvalue()))
+        thumbs.append(server.platform.blobs.put(thumbnail(file.getvalue())))  # as workers make them with a picture
     now_ms = server.platform.clock.now_ms()
 
     def row(number: int) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def fill(server: LiveServer, org_id: str, user_id: str, pictures: int) -> None:
             "user_id": user_id,
             "job_id": new_id(),
             "blob_ref": refs[number % FILES],
-            "thumb_ref": "",
+            "thumb_ref": thumbs[number % FILES],
             "media_type": "image/png",
             "size_bytes": 300,
             "width": 1024 if number % 3 else 768,

@@ -307,3 +307,11 @@ class TestReports:
             assert isinstance(end, Failed)
             assert end.code == "invalid_input"
             assert "5000" in end.message
+
+
+def test_a_picture_comes_with_its_small_form() -> None:
+    with working(Room()) as room:
+        room.worker.inbox.put(Run(small_job("a", width=640, height=448)))
+        room.done("a")
+    small = decode(room.picture("a").thumb, max_bytes=2**20)
+    assert small.shape == (224, 320, 3)

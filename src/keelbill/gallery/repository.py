@@ -39,7 +39,7 @@ MAX_WORDS: Final = 16
 def add(connection: Connection, new: NewPicture, now_ms: int) -> None:
     """Put a picture into the history."""
     values = {name: value for name, value in vars(new).items() if name not in ("price", "seed")}
-    kept = {"thumb_ref": "", "favourite": False, "created_ms": now_ms, "deleted_ms": 0}
+    kept = {"favourite": False, "created_ms": now_ms, "deleted_ms": 0}
     _INSERT.count(connection, **values, **kept, price_micro=new.price, seed=str(new.seed))
 
 

@@ -39,6 +39,7 @@ class NewPicture:
         filtered: Whether it was blurred.
         price: Micro-credits that were taken.
         key_id: The API key with which it was asked for, "" for a session.
+        thumb_ref: Where its small form is, "" if nobody has made one yet.
     """
 
     id: str
@@ -61,6 +62,7 @@ class NewPicture:
     filtered: bool
     price: Micro
     key_id: str = ""
+    thumb_ref: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,12 @@ class Picture(NewPicture):
 
     Attributes:
         number: Grows with every picture of the installation; only for pages, never shown.
-        thumb_ref: Where its small form is, "" if nobody has looked yet.
         favourite: Whether somebody marked it.
         created_ms: Milliseconds since 1970.
         tags: In alphabetical order; empty where a list does not load them.
     """
 
     number: int = 0
-    thumb_ref: str = ""
     favourite: bool = False
     created_ms: int = 0
     tags: tuple[str, ...] = ()

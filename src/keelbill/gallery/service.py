@@ -18,8 +18,8 @@ from keelbill.gallery.errors import NoSuchAlbum, NoSuchPicture
 from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, NewPicture, Page, Picture
 from keelbill.gallery.selections import Selections
 from keelbill.gallery.tags import checked_tags
-from keelbill.gallery.thumbnails import thumbnail
 from keelbill.gallery.uploads import Uploads
+from keelbill.imaging.thumbnails import thumbnail
 from keelbill.storage.blobs import BlobStore
 
 DAY_MS: Final = 86_400_000

@@ -5,6 +5,7 @@ Knows the tables and the ledger; knows neither queue, workers nor HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -129,9 +130,12 @@ class Book:
             DiskFull: The picture cannot be stored; nothing was changed.
         """
         await self._outputs_stored(job_id)
-        ref = await self.parts.blobs.aput(result.image) if result.image else ""
+        blobs = self.parts.blobs
+        ref, thumb = await asyncio.gather(
+            *(blobs.aput(content) if content else _nothing() for content in (result.image, result.thumb))
+        )
         try:
-            ended = await self.parts.database.write(lambda c: self._settle(c, job_id, epoch, result, ref))
+            ended = await self.parts.database.write(lambda c: self._settle(c, job_id, epoch, result, ref, thumb))
         except HoldNotOpen:
             self.lost_holds += 1
             _log.error("hold_lost", job=job_id)
@@ -191,7 +195,9 @@ class Book:
         """End an open job without a picture, in the transaction of whoever decides it."""
         return self._end(connection, job.id, "failed", job.epoch, code, message)
 
-    def _settle(self, connection: Connection, job_id: str, epoch: int, result: Succeeded, ref: str) -> Job | None:
+    def _settle(
+        self, connection: Connection, job_id: str, epoch: int, result: Succeeded, ref: str, thumb: str
+    ) -> Job | None:
         """Everything that is true of a success, in one transaction; lock order: job, hold, wallet, the rest."""
         now_ms = self.parts.clock.now_ms()
         kept = [] if ref else self._kept(connection, job_id)
@@ -215,7 +221,7 @@ class Book:
         self._tell_others(connection, job_id)
         charged = self._charge(connection, job, result, now_ms)
         if ref:
-            kept = [KeptFile(ref, result.media_type, len(result.image), result.width, result.height)]
+            kept = [KeptFile(ref, result.media_type, len(result.image), result.width, result.height, thumb)]
         for place, file in enumerate(kept):
             self.parts.gallery.add(connection, _picture(job, result, file, charged if place == 0 else Micro(0)))
         self._run_ended(connection, job, "", "", "")
@@ -329,6 +335,10 @@ class Book:
             self.on_message()
 
 
+async def _nothing() -> str:
+    return ""
+
+
 def _picture(job: Job, result: Succeeded, file: KeptFile, charged: Micro) -> NewPicture:
     task = job.image_task()
     return NewPicture(
@@ -352,4 +362,5 @@ def _picture(job: Job, result: Succeeded, file: KeptFile, charged: Micro) -> New
         filtered=result.filtered,
         price=charged,
         key_id=job.key_id,
+        thumb_ref=file.thumb_ref,
     )

@@ -21,6 +21,7 @@ class KeptFile:
         size_bytes: Of the file.
         width: In pixels.
         height: In pixels.
+        thumb_ref: Of a small form for lists, "" if there is none yet.
     """
 
     blob_ref: str
@@ -28,6 +29,7 @@ class KeptFile:
     size_bytes: int
     width: int
     height: int
+    thumb_ref: str = ""
 
 
 class GraphRuns(Protocol):

@@ -21,6 +21,7 @@ from keelbill.imaging.decode import ImageFormat
 from keelbill.imaging.encode import encode, to_pixels
 from keelbill.imaging.metadata import Recipe
 from keelbill.imaging.resize import flatten
+from keelbill.imaging.thumbnails import small_form
 from keelbill.serving.messages import ImageTask, Succeeded
 from keelbill.serving.studio import ENGINE_NAME, Studio
 from keelbill.serving.tasks import Plan
@@ -142,9 +143,11 @@ class Finisher:
         recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, self._enlarger[1])
         begun_s = time.monotonic()
         data = encode(pixels, kind, recipe, workflow="" if kind is ImageFormat.JPEG else workflow_of(recipe))
+        thumb = small_form(pixels)
         phases["encode"] = (time.monotonic() - begun_s) * 1000
         return Succeeded(
             image=data,
+            thumb=thumb,
             media_type=f"image/{kind}",
             width=plan.size.width,
             height=plan.size.height,

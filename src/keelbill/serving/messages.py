@@ -178,6 +178,7 @@ class Succeeded(msgspec.Struct, frozen=True, tag="succeeded", kw_only=True):
         score: Of the image classifier, 0 to 1; below 0 if it did not run.
         seconds: Of computing.
         phases: Milliseconds by phase: text, denoise, decode, enlarge, moderate, encode.
+        thumb: A small WebP of it for lists, or nothing.
         is_billable: Whether anything that costs was done; a graph of which every result was known already is free.
     """
 
@@ -192,6 +193,7 @@ class Succeeded(msgspec.Struct, frozen=True, tag="succeeded", kw_only=True):
     score: float = -1.0
     seconds: float = 0.0
     phases: dict[str, float] = msgspec.field(default_factory=dict)
+    thumb: bytes = b""
     is_billable: bool = True
 
 

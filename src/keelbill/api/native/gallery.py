@@ -17,7 +17,7 @@ from keelbill.api.visits import visit_of
 from keelbill.gallery.archive import ENDINGS
 from keelbill.gallery.facets import source_of
 from keelbill.gallery.schemas import MAX_PAGE, PAGE, Album, Filter, Picture, Source
-from keelbill.gallery.thumbnails import MEDIA_TYPE
+from keelbill.imaging.thumbnails import MEDIA_TYPE
 
 _FILE: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The file.", "content": {k: {} for k in ("image/png", "image/jpeg", "image/webp")}}

@@ -163,6 +163,7 @@ async def _told(events: AsyncIterator[Event], number: int) -> AsyncIterator[Serv
         facts = msgspec.to_builtins(shown)
         kind = facts.pop("type")
         facts.pop("image", None)
+        facts.pop("thumb", None)
         yield ServerSentEvent(json.dumps(facts), event=kind, id=str(number), sep="\n")
         number += 1
 
