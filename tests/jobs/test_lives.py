@@ -177,8 +177,8 @@ class TestFailure:
             ann = house.account("25")
             ticket = await house.jobs.submit(ann, wish())
             job = await house.until(ticket.job_id, "running")
-            house.gateway.pool.cancel(job.id, "")
             await house.book.fail(job.id, job.epoch, Failed("bad_image", "image: truncated"))
+            house.gateway.pool.cancel(job.id, "")
             with pytest.raises(InvalidRequest, match="truncated"):
                 await house.jobs.outcome(ticket)
 
