@@ -40,6 +40,7 @@ def create_app(platform: Platform) -> FastAPI:
         sys.setswitchinterval(SWITCH_S)
         if not platform.is_started:
             await platform.start()
+        await app.state.graphs.front_end.check()
         try:
             yield
         finally:

@@ -103,7 +103,7 @@ def find_bundle() -> Bundle:
     files = frozenset(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.is_file() and path.suffix not in _LEFT_OUT and path.resolve().is_relative_to(root.resolve())
+        if path.suffix not in _LEFT_OUT and path.is_file() and not path.is_symlink()
     )
     problem = "" if PAGE in files else "Its files are missing."
     return Bundle(package.version, root, files, problem)

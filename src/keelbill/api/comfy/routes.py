@@ -33,11 +33,13 @@ class GraphDoor:
     Attributes:
         models: Names of model files.
         stage: Who tells sockets.
+        front_end: The page.
         routes: To be added to the application.
     """
 
     models: ModelNames
     stage: Stage
+    front_end: FrontEnd
     routes: tuple[BaseRoute, ...]
 
 
@@ -57,7 +59,7 @@ def graph_door(platform: Platform) -> GraphDoor:
         *Templates(models).routes(),
         *front_end.routes(),
     ]
-    return GraphDoor(models, stage, (Route(PREFIX, _to_the_page), *front_end.root_routes(), mounted(inside)))
+    return GraphDoor(models, stage, front_end, (Route(PREFIX, _to_the_page), *front_end.root_routes(), mounted(inside)))
 
 
 async def _to_the_page(request: Request) -> Response:
