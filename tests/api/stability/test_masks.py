@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from keelbill.api.stability.masks import black_mask, inverted, white_where_transparent
+from keelbill.api.stability.masks import inverted, is_opaque, white_where_transparent
 from keelbill.imaging.clean import CleanImage
 from support.forms import cutout, png, size_of
 
@@ -36,11 +36,14 @@ def test_transparent_becomes_white() -> None:
     assert (grey_at(mask, 0, 0), grey_at(mask, 7, 0)) == (255, 0)
 
 
-def test_a_black_mask_keeps_everything() -> None:
-    assert grey_at(black_mask(), 0, 0) == 0
+def test_a_picture_is_opaque_unless_a_part_is_transparent() -> None:
+    assert is_opaque(clean(png(8, 4)))
+    assert is_opaque(clean(png(8, 4, mode="RGBA"), has_alpha=True))
+    assert not is_opaque(clean(cutout(8, 4), has_alpha=True))
 
 
 def test_every_mask_has_its_own_digest() -> None:
-    masks = [black_mask(), inverted(black_mask())]
+    mask = inverted(clean(png(8, 4, mode="L", colour=200)))
+    masks = [mask, inverted(mask)]
     assert len({mask.sha256 for mask in masks}) == 2
     assert all(len(mask.sha256) == 64 for mask in masks)

@@ -265,6 +265,13 @@ class TestMasking:
         fields = prompts("a", init_image=cutout(), mask_source="INIT_IMAGE_ALPHA")
         assert api.post(IMAGE + "/masking", **fields).status_code == 200
 
+    @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+    def test_an_opaque_image_says_nothing_of_what_to_paint(self, api: httpx.Client, mode: str) -> None:
+        fields = prompts("a", init_image=png(mode=mode), mask_source="INIT_IMAGE_ALPHA")
+        message = refused(api.post(IMAGE + "/masking", **fields), 400, "bad_request")
+        assert message.startswith("mask_source: INIT_IMAGE_ALPHA needs")
+        assert api.get("/v1/user/balance").json()["credits"] == 100
+
     @pytest.mark.parametrize(
         ("fields", "name"),
         [

@@ -32,11 +32,6 @@ def is_opaque(picture: CleanImage) -> bool:
         return image.convert("RGBA").getchannel("A").getextrema()[0] == 255
 
 
-def black_mask() -> CleanImage:
-    """Return a mask that keeps everything, for an opaque picture that comes without one."""
-    return _mask_of(Image.new("L", (64, 64), 0))
-
-
 def _mask_of(image: Image.Image) -> CleanImage:
     out = BytesIO()
     image.save(out, "PNG", compress_level=1)

@@ -24,7 +24,7 @@ from keelbill.api.stability.fields import Parameter, Problem, Values
 from keelbill.api.stability.fields import read_form as read_fields
 from keelbill.api.stability.fields import read_json as read_members
 from keelbill.api.stability.idempotency import fingerprint_of, idempotency
-from keelbill.api.stability.masks import black_mask, inverted
+from keelbill.api.stability.masks import inverted, is_opaque
 from keelbill.api.stability.services import Picture, PictureField, random_seed
 from keelbill.api.stability.sizes import EDIT_IMAGE, MASK
 from keelbill.api.stability.v1_parameters import (
@@ -198,8 +198,8 @@ def _masking(door: Door) -> Handler:
         pictures = dict(wanted.pictures)
         if source == "INIT_IMAGE_ALPHA":
             pictures.pop("mask_image", None)
-            if not pictures["init_image"].has_alpha:
-                pictures["mask_image"] = black_mask()
+            if await asyncio.to_thread(is_opaque, pictures["init_image"]):
+                refuse(["mask_source: INIT_IMAGE_ALPHA needs an init_image of which a part is transparent"])
         else:
             refuse(_mask_problems(pictures))
             if source == "MASK_IMAGE_BLACK":
