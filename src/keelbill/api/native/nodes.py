@@ -12,6 +12,7 @@ from starlette.requests import Request
 from keelbill.api.deps import CanGenerate, CanReadAccount, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, View
 from keelbill.api.native.workflow_asks import read_ask
+from keelbill.api.native.workflow_views import EXAMPLE
 from keelbill.graph import pack_index, packs
 from keelbill.graph.registry import load_builtin
 
@@ -23,7 +24,13 @@ _BODY: Final[dict[str, Any]] = {
                 "schema": {
                     "type": "object",
                     "required": ["workflow"],
-                    "properties": {"workflow": {"type": "object", "description": "A graph or a saved workflow."}},
+                    "properties": {
+                        "workflow": {
+                            "type": "object",
+                            "description": "A graph or a saved workflow.",
+                            "examples": [EXAMPLE],
+                        }
+                    },
                 }
             }
         },

@@ -16,6 +16,12 @@ from keelbill.serving.messages import Cancelled, Event, Failed, GraphNews, Progr
 from keelbill.workspace.schemas import Run
 
 PREFIX: Final = "/v1/workflows"
+EXAMPLE: Final[dict[str, Any]] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 16711680}},
+    "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+}
+"""A small graph for the documentation, which costs nothing."""
+
 STATES: Final = {"open": "queued", "succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled"}
 
 

@@ -13,12 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from keelbill.api.comfy.submission import check_graph
-from keelbill.api.deps import CanGenerate, CanReadHistory, platform_of
+from keelbill.api.deps import Caller, CanGenerate, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL
 from keelbill.api.native.job_bodies import credits_text
 from keelbill.api.native.workflow_asks import read_ask
 from keelbill.api.native.workflow_runs import account_of, await_end, start, submission_of
 from keelbill.api.native.workflow_views import (
+    EXAMPLE,
     PREFIX,
     STATES,
     WorkflowPicture,
@@ -47,6 +48,7 @@ _SCHEMA: Final[dict[str, Any]] = {
         "workflow": {
             "type": "object",
             "description": "A graph in the API format, or a workflow as the editor saves it.",
+            "examples": [EXAMPLE],
         },
         "picture": {"type": "string", "description": "In place of it, a PNG or WebP that carries one, in base64."},
         "inputs": {
@@ -70,7 +72,11 @@ _BODY: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["workflow"],
                     "properties": {
-                        "workflow": {"type": "string", "format": "binary", "description": "JSON, or PNG or WebP."},
+                        "workflow": {
+                            "type": "string",
+                            "description": "JSON as text, or a file: JSON, PNG or WebP.",
+                            "examples": [json.dumps(EXAMPLE)],
+                        },
                         **{name: _SCHEMA["properties"][name] for name in ("inputs", "mode", "dry_run", "seed")},
                     },
                     "additionalProperties": {
@@ -129,7 +135,7 @@ async def run_workflow(
 
 
 @router.get("/runs/{run_id}", openapi_extra=WITH_CREDENTIAL)
-async def get_workflow_run(request: Request, caller: CanReadHistory, run_id: str) -> WorkflowRun:
+async def get_workflow_run(request: Request, caller: Caller, run_id: str) -> WorkflowRun:
     """Return a run: where it is, what it put out, and why it failed."""
     platform = platform_of(request)
     return await _view(platform, caller, await platform.runs.find(account_of(caller), run_id))
@@ -140,7 +146,7 @@ async def get_workflow_run(request: Request, caller: CanReadHistory, run_id: str
     openapi_extra=WITH_CREDENTIAL,
     responses={200: {"description": "The file.", "content": {"image/png": {}, "image/webp": {}}}},
 )
-async def get_workflow_picture(request: Request, caller: CanReadHistory, run_id: str, place: int) -> Response:
+async def get_workflow_picture(request: Request, caller: Caller, run_id: str, place: int) -> Response:
     """Return one of the files that a run put out, counted from 0."""
     platform = platform_of(request)
     pictures = pictures_of(await platform.runs.find(account_of(caller), run_id))
@@ -158,7 +164,7 @@ async def get_workflow_picture(request: Request, caller: CanReadHistory, run_id:
         200: {"description": "Server-Sent Events until the run has ended.", "content": {"text/event-stream": {}}}
     },
 )
-async def watch_workflow_run(request: Request, caller: CanReadHistory, run_id: str) -> Response:
+async def watch_workflow_run(request: Request, caller: Caller, run_id: str) -> Response:
     """Watch a run: `run`, `queued`, `started`, `cached`, `node`, `progress`, and its end in `succeeded` or another."""
     platform = platform_of(request)
     run = await platform.runs.find(account_of(caller), run_id)
