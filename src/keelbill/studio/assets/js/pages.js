@@ -10,6 +10,7 @@ import { PlaygroundPage } from "./playground/page.js";
 export const PAGES = [
   { path: "/", title: "page.playground", icon: "wand-sparkles", nav: "main", keys: "g c", page: PlaygroundPage },
   { path: "/canvas", title: "page.canvas", icon: "brush", nav: "main", keys: "g e", load: () => import("./canvas/page.js") },
+  { path: "/comfy/", title: "page.graphs", icon: "workflow", nav: "main", keys: "g w" }, // the graph editor, no page of ours
   { path: "/gallery", title: "page.gallery", icon: "image", nav: "main", keys: "g g", load: () => import("./gallery/page.js") },
   { path: "/gallery/:id", title: "page.gallery", load: () => import("./gallery/page.js") },
   { path: "/account", title: "page.account", icon: "user", nav: "account", load: () => import("./account/profile.js") },

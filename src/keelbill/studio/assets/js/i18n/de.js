@@ -3,6 +3,7 @@ export const de = {
   "page.playground": "Erstellen",
   "page.canvas": "Leinwand",
   "page.gallery": "Galerie",
+  "page.graphs": "Graphen",
   "page.keys": "API-Schlüssel",
   "page.billing": "Guthaben",
   "page.usage": "Verbrauch",

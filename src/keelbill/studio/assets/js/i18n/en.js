@@ -3,6 +3,7 @@ export const en = {
   "page.playground": "Create",
   "page.canvas": "Canvas",
   "page.gallery": "Gallery",
+  "page.graphs": "Graphs",
   "page.keys": "API keys",
   "page.billing": "Credits",
   "page.usage": "Usage",
