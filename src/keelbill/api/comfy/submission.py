@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from keelbill.api.comfy.models import ModelNames, folders_of, picture_place
 from keelbill.api.comfy.pricing import quoted
-from keelbill.api.comfy.secrets import typed_keys, without_secrets
+from keelbill.api.comfy.secrets import drawn_keys, typed_keys, without_secrets
 from keelbill.api.comfy.texts import pictures_of, prompts_of
 from keelbill.core.errors import InvalidInput, InvalidRequest
 from keelbill.core.principal import Principal
@@ -172,7 +172,7 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
     valid, quote, texts, keys = checked.valid, checked.quote, checked.texts, checked.typed
     await platform.moderation.check_prompt(principal, *texts, request_id=asked.request_id)
     refs = {name: file.blob_ref for name, file in checked.files.items()}
-    extra = without_secrets(asked.extra, keys)
+    extra = without_secrets(asked.extra, [*keys, *drawn_keys(asked.extra, load_builtin())])
     pnginfo = extra.get("extra_pnginfo")
     workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
     wants_previews = extra.get("preview_method") in PREVIEW_METHODS
