@@ -22,7 +22,9 @@ from keelbill.api.comfy.chunks import texts_of, with_texts
 from keelbill.api.comfy.frontend import TESTED, Bundle, find_bundle, hash_of, problem_of
 from keelbill.api.comfy.models import FRESH_S
 from keelbill.api.comfy.outbox import Outbox, Overfull
-from keelbill.api.comfy.secrets import typed_keys, without_secrets
+from keelbill.api.comfy.secrets import drawn_keys, typed_keys, without_secrets
+from keelbill.graph.drawing import to_workflow
+from keelbill.graph.registry import load_builtin
 from support.browser import Browser, add_person, browser
 from support.graphdoors import Client, GraphDoors, listen, picture, text_to_image
 
@@ -93,6 +95,19 @@ def test_secrets_are_found_by_name_and_by_value() -> None:
     assert without_secrets({"api_key_comfy_org": "x", "a": [{"auth_token_comfy_org": 1, "b": 2}]}, []) == {
         "a": [{"b": 2}]
     }
+
+
+def test_keys_are_found_in_drawn_workflows_too() -> None:
+    graph = {"1": {"class_type": "Stability Image Core", "inputs": {"prompt": "a", "api_key_override": "sk-1"}}}
+    workflow = to_workflow(graph, load_builtin())
+    workflow["nodes"][0]["mode"] = 4
+    extra = {"extra_pnginfo": {"workflow": {"nodes": [], "definitions": {"subgraphs": [workflow]}}}}
+    keys = drawn_keys(extra, load_builtin())
+    assert keys == ["sk-1"]
+    assert "sk-1" not in str(without_secrets(extra, keys))
+    workflow["nodes"][0]["widgets_values"] = []
+    assert drawn_keys(extra, load_builtin()) == []
+    assert drawn_keys({"type": ["x"], "widgets_values": ["png"]}, load_builtin()) == []
 
 
 class TestBundle:
