@@ -132,13 +132,19 @@ def counted(page: Browser, outcome: str) -> float:
 class TestWithoutStripe:
     @pytest.mark.parametrize(
         ("method", "path", "body"),
-        [("POST", CHECKOUT, {"credits": 1000}), ("PUT", RECHARGE, RULE), ("POST", HOOK, {})],
+        [("POST", CHECKOUT, {"credits": 1000}), ("PUT", RECHARGE, RULE)],
     )
     def test_a_clear_sentence(self, server: LiveServer, method: str, path: str, body: object) -> None:
         with person(server) as page:
             answer = page.send(method, path, body)
         assert (answer.status_code, answer.json()["name"]) == (501, "not_implemented")
         assert answer.json()["errors"][0].startswith("cards: this server sells no credits by card.")
+
+    def test_a_message_to_a_server_that_sells_nothing(self, server: LiveServer) -> None:
+        signed = server.client.post(HOOK, content=b"{}", headers={"stripe-signature": "t=1,v1=00"})
+        assert (signed.status_code, signed.json()["name"]) == (501, "not_implemented")
+        unsigned = server.client.post(HOOK, content=b"{}")
+        assert (unsigned.status_code, unsigned.json()["errors"]) == (400, ["stripe-signature: required"])
 
     def test_where_credits_never_run_out(self, start_server: Callable[..., LiveServer]) -> None:
         free = start_server(billing="unlimited", stripe_secret_key="sk_test_1", stripe_webhook_secret=SECRET)

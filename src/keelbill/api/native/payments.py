@@ -26,6 +26,7 @@ from keelbill.ledger.receipts import receipts
 from keelbill.ledger.schemas import Receipt, RechargeRule
 
 MAX_MESSAGE_BYTES: Final = 512 * 1024
+SIGNATURE: Final = "stripe-signature"
 BUYERS: Final[tuple[Role, ...]] = ("owner", "admin", "billing")
 WITHOUT_CARDS: Final[dict[int | str, dict[str, Any]]] = {
     501: {**errors([501])["501"], "description": "This server sells no credits by card."}
@@ -239,7 +240,12 @@ async def receive_from_stripe(request: Request) -> Taken:
 
     A message that comes again changes nothing.
     """
-    cashier = cashier_of(request)
+    try:
+        cashier = cashier_of(request)
+    except NotInstalled as error:
+        if SIGNATURE not in request.headers:  # no message of Stripe's, so nothing that it should send again
+            raise InvalidRequest(f"{SIGNATURE}: required") from error
+        raise
     body = await read_bytes(request, max_bytes=MAX_MESSAGE_BYTES)
     await cashier.payments.receive(body, request.headers)
     visit_of(request).is_vouched = True
