@@ -99,3 +99,89 @@ def test_a_mistake_is_shown_at_its_node(visit: Visit) -> None:
             page.get_by_role("button", name="Run", exact=True).first.click()
         (error,) = refused.value.json()["node_errors"].values()
         assert error["errors"][0]["type"] == "value_not_in_list"
+
+
+def test_a_run_is_stopped(visit: Visit, server: LiveServer) -> None:
+    with visit() as page, server.slow_workers(step_s=2.0):
+        open_editor(page, "/comfy/?template=text_to_image")
+        expect(page.get_by_text("text_to_image").first).to_be_visible(timeout=LOADING_MS)
+        page.get_by_role("button", name="Run", exact=True).first.click()
+        stop = page.get_by_role("button", name="Cancel current run").first
+        expect(stop).to_be_enabled(timeout=LOADING_MS)
+        stop.click()
+        until_s = time.monotonic() + LOADING_MS / 1000
+        while not (jobs := page.request.get("/comfy/api/jobs?status=cancelled&limit=5").json()["jobs"]):
+            assert time.monotonic() < until_s
+            page.wait_for_timeout(100)
+        assert [job["status"] for job in jobs] == ["cancelled"]
+
+
+def test_a_mask_is_painted_and_kept(visit: Visit) -> None:
+    graph = {"1": {"class_type": "LoadImage", "inputs": {"image": "mine.png"}}}
+    with visit() as page:
+        page.goto("/comfy/?template=text_to_image")
+        sent = page.request.post(
+            "/comfy/api/upload/image",
+            multipart={"image": {"name": "mine.png", "mimeType": "image/png", "buffer": picture()}},
+            headers={"origin": page.url.split("/comfy")[0]},
+        )
+        assert sent.json()["name"] == "mine.png"
+        open_editor(page, "/comfy/?template=text_to_image")
+        expect(page.get_by_text("text_to_image").first).to_be_visible(timeout=LOADING_MS)
+        page.evaluate("graph => window.app.loadApiJson(graph, 'mask')", graph)
+        page.wait_for_timeout(1000)
+        x, y = page.evaluate(
+            """() => {
+                const { canvas, graph } = window.app;
+                const node = graph._nodes.find(node => node.type === "LoadImage");
+                const { offset, scale } = canvas.ds;
+                const box = canvas.canvas.getBoundingClientRect();
+                return [(node.pos[0] + offset[0] + 30) * scale + box.x, (node.pos[1] + offset[1] - 10) * scale + box.y];
+            }"""
+        )
+        page.mouse.click(x, y, button="right")
+        page.get_by_text("Open in MaskEditor").first.click()
+        expect(page.get_by_text("Mask Editor").first).to_be_visible(timeout=LOADING_MS)
+        page.wait_for_timeout(1500)
+        page.mouse.move(600, 380)
+        page.mouse.down()
+        page.mouse.move(660, 420, steps=8)
+        page.mouse.up()
+        page.get_by_role("button", name="Save").first.click()
+        until_s = time.monotonic() + LOADING_MS / 1000
+        while "clipspace-painted-masked" not in (
+            value := page.evaluate(
+                "String(window.app.graph._nodes.find(node => node.type === 'LoadImage').widgets[0].value)"
+            )
+        ):
+            assert time.monotonic() < until_s, value
+            page.wait_for_timeout(100)
+        assert value.endswith(".png [input]")
+
+
+def test_a_workflow_is_saved_and_opened_again(visit: Visit) -> None:
+    types = "window.app.graph._nodes.map(node => node.type).sort()"
+    with visit() as page:
+        open_editor(page, "/comfy/?template=text_to_image")
+        expect(page.get_by_text("text_to_image").first).to_be_visible(timeout=LOADING_MS)
+        seed = "window.app.graph._nodes.find(node => node.type === 'KSampler').widgets[0]"
+        page.evaluate(f"{seed}.value = 4711")
+        drawn = page.evaluate(types)
+        page.mouse.click(700, 90)
+        page.keyboard.press("Control+s")
+        name = page.get_by_role("dialog").get_by_role("textbox")
+        expect(name).to_be_visible(timeout=LOADING_MS)
+        name.fill("kept")
+        name.press("Enter")
+        listed = "/comfy/api/userdata?dir=workflows"
+        until_s = time.monotonic() + LOADING_MS / 1000
+        while "kept.json" not in page.request.get(listed).text():
+            assert time.monotonic() < until_s
+            page.wait_for_timeout(100)
+        open_editor(page)
+        page.get_by_text("kept", exact=True).first.click(timeout=LOADING_MS)  # its tab; newcomers are shown ours first
+        until_s = time.monotonic() + LOADING_MS / 1000
+        while page.evaluate(f"{seed}.value") != 4711:
+            assert time.monotonic() < until_s
+            page.wait_for_timeout(100)
+        assert page.evaluate(types) == drawn
