@@ -159,6 +159,24 @@ class TestArithmetic:
         assert tokens[0, :, 0].tolist() == [1, 1, 2, 2, 2]
         assert options["pooled_output"].unique().tolist() == [1.0]
 
+    @pytest.mark.parametrize(
+        ("kind", "names", "what"),
+        [
+            ("ConditioningCombine", ("conditioning_1", "conditioning_2"), "prompts at once"),
+            ("ConditioningConcat", ("conditioning_to", "conditioning_from"), "tokens of a prompt"),
+        ],
+    )
+    def test_nodes_in_a_row_that_double_a_prompt(
+        self, bench: Workbench, kind: str, names: tuple[str, str], what: str
+    ) -> None:
+        """Forty of them would ask for a million million."""
+        graph = {"0": node(kind, **dict.fromkeys(names, {"__value__": prompt(1.0)}))}
+        for number in range(1, 40):
+            graph[str(number)] = node(kind, **dict.fromkeys(names, [str(number - 1), 0]))
+        with pytest.raises(NodeFailed, match=f"{what}.*at most"):
+            evaluate(graph, "39", bench)
+        assert len(evaluate(graph, "2", bench)) <= prompts.MAX_PROMPTS
+
     def test_average_fills_the_shorter(self, bench: Workbench) -> None:
         ((tokens, options),) = run(
             bench, "ConditioningAverage",

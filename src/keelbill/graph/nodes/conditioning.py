@@ -113,7 +113,9 @@ class ConditioningCombine(Node):
 
     def run(self, context: Context, **values: Any) -> tuple[Any, ...]:
         """Return both."""
-        return ([*values["conditioning_1"], *values["conditioning_2"]],)
+        from keelbill.graph.tensors import prompts
+
+        return (prompts.together(values["conditioning_1"], values["conditioning_2"]),)
 
 
 @register

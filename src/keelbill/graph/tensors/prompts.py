@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from keelbill.engine.model import TextEncoder
     from keelbill.graph.context import Models
 
+MAX_PROMPTS: Final = 32
+"""Prompts that are followed at once; the model works once more for each of them."""
+
+MAX_TOKENS: Final = 8192
 SOFT_EDGE: Final = 8
 """Places over which a prompt for an area fades towards its neighbours."""
 
@@ -108,8 +112,28 @@ def zeroed(conditioning: Entries) -> Entries:
     ]
 
 
+def together(first: Entries, second: Entries) -> Entries:
+    """Return two lists of prompts as one.
+
+    Raises:
+        InvalidInput: They become too many; nodes in a row could double them again and again.
+    """
+    count = len(first) + len(second)
+    if count > MAX_PROMPTS:
+        raise InvalidInput("prompts at once", count, f"at most {MAX_PROMPTS}")
+    return [*first, *second]
+
+
 def joined(to: Entries, source: Entries) -> Entries:
-    """Return prompts with the tokens of another one behind their own."""
+    """Return prompts with the tokens of another one behind their own.
+
+    Raises:
+        InvalidInput: One becomes too long, as by nodes in a row that double it.
+    """
+    more = source[0][0].shape[1]
+    for tokens, _ in to:
+        if tokens.shape[1] + more > MAX_TOKENS:
+            raise InvalidInput("tokens of a prompt", tokens.shape[1] + more, f"at most {MAX_TOKENS:,}")
     return [[torch.cat([tokens, source[0][0]], dim=1), dict(options)] for tokens, options in to]
 
 
