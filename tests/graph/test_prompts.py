@@ -170,9 +170,9 @@ class TestArithmetic:
         self, bench: Workbench, kind: str, names: tuple[str, str], what: str
     ) -> None:
         """Forty of them would ask for a million million."""
-        graph = {"0": node(kind, **dict.fromkeys(names, {"__value__": prompt(1.0)}))}
+        graph = {"0": node(kind, **{key: {"__value__": prompt(1.0)} for key in names})}
         for number in range(1, 40):
-            graph[str(number)] = node(kind, **dict.fromkeys(names, [str(number - 1), 0]))
+            graph[str(number)] = node(kind, **{key: [str(number - 1), 0] for key in names})
         with pytest.raises(NodeFailed, match=f"{what}.*at most"):
             evaluate(graph, "39", bench)
         assert len(evaluate(graph, "2", bench)) <= prompts.MAX_PROMPTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -94,7 +95,7 @@ def parse(body: bytes) -> object:
         InvalidRequest: It is not.
     """
     try:
-        value: object = json.loads(body.decode(), parse_constant=_refuse, parse_int=_integer)
+        value: object = json.loads(body.decode(), parse_constant=_refuse, parse_int=_integer, parse_float=_real)
         if b"\\u" in body:
             json.dumps(value, ensure_ascii=False).encode()  # halves of surrogate pairs cannot be written
     except (ValueError, RecursionError) as error:
@@ -110,3 +111,11 @@ def _integer(digits: str) -> int:
     if len(digits) > MAX_NUMBER_DIGITS:
         raise ValueError(f"numbers have at most {MAX_NUMBER_DIGITS} digits")
     return int(digits)
+
+
+def _real(digits: str) -> float:
+    """Read a number with a point or a power; 1e999 would become one that no answer can hold."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return number
