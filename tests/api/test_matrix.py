@@ -23,12 +23,15 @@ PEOPLE = (*ROLES, "elsewhere", "staff")
 
 OPEN = """
 GET /healthz, GET /readyz, GET /startupz, GET /api/status, GET /metrics, GET /api/options, GET /openapi.json, GET /docs,
-GET /docs/page.css, GET /favicon.ico, GET /studio/{digest}/{path:path}, GET /comfy, GET /v1/images/files/{token},
+GET /docs/page.css, GET /assets/images/{path:path}, GET /favicon.ico, GET /studio/{digest}/{path:path}, GET /comfy,
+GET /v1/images/files/{token},
 POST /api/sign-up, POST /api/verify, POST /api/password/reset, POST /api/password/new, POST /api/set-up, POST /api/join,
 POST /api/sign-in, GET /api/sign-in, GET /api/sign-in/{provider}, GET /api/sign-in/{provider}/callback,
 POST /api/payments/stripe/webhook
 """
 ANY_CREDENTIAL = """
+GET /v1/workflows/runs/{run_id}, GET /v1/workflows/runs/{run_id}/pictures/{place},
+GET /v1/workflows/runs/{run_id}/events,
 DELETE /api/keys/{key_id}, GET /api/jobs/{job_id}, GET /api/jobs/{job_id}/image, GET /api/jobs/{job_id}/result,
 GET /api/jobs/{job_id}/events, GET /api/credits/prices, GET /v1/models, GET /v1/models/{model}, GET /v1/engines/list,
 GET /v2beta/results/{id}, GET /v2beta/stable-image/upscale/creative/result/{id},
@@ -39,7 +42,8 @@ SCOPED = {
 GET /api/me, GET /api/keys, GET /api/keys/{key_id}, GET /api/orgs, GET /api/orgs/current/members, GET /api/usage,
 GET /api/usage.csv, GET /api/usage/limits, GET /api/usage/latency, GET /api/webhooks,
 GET /api/webhooks/{webhook_id}/deliveries, GET /api/credits, GET /api/credits/transfers, POST /api/credits/vouchers,
-GET /api/credits/receipts, GET /api/credits/recharge, GET /api/secrets, GET /v1/user/balance, GET /v1/user/account
+GET /api/credits/receipts, GET /api/credits/recharge, GET /api/secrets, GET /api/nodes/packs,
+GET /v1/user/balance, GET /v1/user/account
 """,
     "keys:write": """
 POST /api/keys, PATCH /api/keys/{key_id}, POST /api/keys/{key_id}/rotate, POST /api/webhooks,
@@ -52,14 +56,13 @@ POST /api/jobs, DELETE /api/jobs/{job_id}, POST /api/gallery/albums, PATCH /api/
 DELETE /api/gallery/albums/{album_id}, POST /api/gallery/albums/{album_id}/pictures,
 DELETE /api/gallery/albums/{album_id}/pictures/{picture_id}, PATCH /api/gallery/{picture_id},
 DELETE /api/gallery/{picture_id}, POST /api/gallery/changes, POST /api/gallery/deletions, POST /api/enlargements,
-POST /api/edits, POST /api/uploads, GET /api/uploads/{upload_id}/image, POST /v1/workflows/run,
+POST /api/edits, POST /api/uploads, POST /api/nodes/missing, GET /api/uploads/{upload_id}/image, POST /v1/workflows/run,
 POST /v1/generation/{engine_id}/text-to-image, POST /v1/images/generations
 """,
     "history:read": """
 GET /api/jobs, GET /api/gallery, GET /api/gallery/facets, GET /api/gallery/tags, GET /api/gallery/albums,
 GET /api/gallery/{picture_id}, GET /api/gallery/{picture_id}/recipe, GET /api/gallery/{picture_id}/image,
-GET /api/gallery/{picture_id}/thumbnail, POST /api/gallery/archives, GET /v1/workflows/runs/{run_id},
-GET /v1/workflows/runs/{run_id}/pictures/{place}, GET /v1/workflows/runs/{run_id}/events
+GET /api/gallery/{picture_id}/thumbnail, POST /api/gallery/archives
 """,
     "edit": """
 POST /v1/images/edits, POST /v1/generation/{engine_id}/image-to-image/masking
@@ -109,6 +112,7 @@ WITHOUT_DESCRIPTION = {
     "GET /openapi.json": "it is the description",
     "GET /docs": "it shows the description",
     "GET /docs/page.css": "a file of that page",
+    "GET /assets/images/{path:path}": "pictures that the graph editor asks for at this address",
     "GET /favicon.ico": "a file of the studio",
     "GET /studio/{digest}/{path:path}": "files of the studio",
     "GET /comfy": "the page of the graph editor",

@@ -21,13 +21,15 @@ from support.server import LiveServer
 EXPECTED = {
     ("get", "/metrics"): 200,
     ("post", "/api/credits/vouchers"): 400,  # the code in the example is nobody's
-    ("post", "/api/payments/stripe/webhook"): 501,  # no cards here
+    ("post", "/api/payments/stripe/webhook"): 400,  # nothing signs an example
     ("get", "/api/webhooks"): 404,  # they are off
     ("post", "/api/webhooks"): 404,
     ("post", "/api/gallery/changes"): 404,  # the picture in the example is nobody's
     ("post", "/api/gallery/archives"): 404,
     ("post", "/api/enlargements"): 400,
     ("post", "/api/edits"): 400,
+    ("post", "/v1/workflows/run"): 400,  # the picture beside it carries no graph
+    ("post", "/api/nodes/missing"): 400,
     ("get", "/api/moderation/trail"): 403,
     ("post", "/api/sign-up"): 403,  # strangers may not
     ("post", "/api/verify"): 400,  # tokens come from mails

@@ -95,7 +95,7 @@ class TestAttacks:
         server.set_balance("20")
         for data in ATTACKS.values():
             server.client.post(INPAINT, **form(image=data or b"\0", prompt="a"))
-        assert server.client.post(INPAINT, **form(image=png(), prompt="a")).status_code == 200
+        assert server.client.post(INPAINT, **form(image=png(), mask=png(), prompt="a")).status_code == 200
 
     def test_a_mask_is_no_back_door(self, server: LiveServer) -> None:
         server.set_balance("20")
@@ -131,7 +131,7 @@ class TestPixelLimits:
     )
     def test_at_the_edge(self, server: LiveServer, path: str, size: tuple[int, int], status: int) -> None:
         server.set_balance("20")
-        answer = server.client.post(path, **form(image=png(*size), prompt="a", left=8))
+        answer = server.client.post(path, **form(image=png(*size), mask=png(), prompt="a", left=8))
         assert answer.status_code == status, answer.text
         if status == 400:
             assert answer.json()["errors"][0].startswith("image: ")
@@ -151,20 +151,20 @@ class TestOddButGood:
         exif = image.getexif()
         exif[0x0112] = 6
         image.save(out, "JPEG", exif=exif)
-        answer = server.client.post(INPAINT, **form(image=out.getvalue(), prompt="a"))
+        answer = server.client.post(INPAINT, **form(image=out.getvalue(), mask=png(), prompt="a"))
         assert size_of(answer.content) == (64, 96)
 
     @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "I;16"])
     def test_kinds_of_pixels(self, server: LiveServer, mode: str) -> None:
         server.set_balance("20")
         colour = {"LA": (1, 2), "RGBA": (1, 2, 3, 4)}.get(mode, 1)
-        answer = server.client.post(INPAINT, **form(image=png(mode=mode, colour=colour), prompt="a"))
+        answer = server.client.post(INPAINT, **form(image=png(mode=mode, colour=colour), mask=png(), prompt="a"))
         assert answer.status_code == 200, answer.text
 
     def test_cmyk(self, server: LiveServer) -> None:
         server.set_balance("20")
         data = encoded("JPEG", mode="CMYK", colour=(1, 2, 3, 4))
-        assert server.client.post(INPAINT, **form(image=data, prompt="a")).status_code == 200
+        assert server.client.post(INPAINT, **form(image=data, mask=png(), prompt="a")).status_code == 200
 
 
 def test_a_picture_of_another_name_is_passed_over(server: LiveServer) -> None:
