@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # cores are shared with other tests, so no example has a time limit
+settings.load_profile("shared")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one test process per core: two with two threads each starve one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -46,16 +47,25 @@ def test_threads_share_without_doubles() -> None:
     assert len(set(made)) == 8000
 
 
-def _make(count: int) -> list[str]:
+FORKS = """
+import multiprocessing
+from keelbill.core.ids import request_id
+
+def make(count):
     return [request_id() for _ in range(count)]
+
+if __name__ == "__main__":
+    request_id()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        first, second = pool.map(make, [100, 100], chunksize=1)
+    assert not set(first) & set(second)
+    assert not set(first) & set(make(100))
+"""
 
 
 def test_a_forked_process_draws_its_own() -> None:
-    request_id()
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        first, second = pool.map(_make, [100, 100], chunksize=1)
-    assert not set(first) & set(second)
-    assert not set(first) & set(_make(100))
+    # In a process of its own: this one has threads, and forking among threads may hang.
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=120)
 
 
 def test_request_ids_are_32_hex_digits() -> None:
