@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("shared", deadline=None)  # cores are shared with other tests, so no example has a time limit
+# Cores are shared with other tests, so no example has a time limit.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one test process per core: two with two threads each starve one another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import urllib.request
 import uuid
@@ -10,16 +11,18 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import pytest
 from comfy_api_simplified import ComfyApiWrapper, ComfyWorkflowWrapper
+from comfy_toolkit import ComfyClient, ComfyConnectionError, ComfySubmitError
 from comfykit import ComfyKit
 from comfyuiclient import ComfyUIClient, ComfyUIClientAsync
 from PIL import Image
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
-from support.graphdoors import Client, GraphDoors, ada, graphs, listen, text_to_image
+from support.graphdoors import Client, GraphDoors, ada, bob, graphs, listen, text_to_image
 
-__all__ = ["ada", "graphs"]
+__all__ = ["ada", "bob", "graphs"]
 
 SIZE = (16, 16)
 
@@ -86,6 +89,72 @@ async def test_comfykit(address: str, workflow: Path, kind: str) -> None:
     result = await kit.execute(str(workflow), {})
     assert result.status == "completed", result.msg
     assert len(result.images) == 1
+
+
+class TestComfyToolkit:
+    """It takes no key and calls by `urllib`, so its users give the key to that, for all requests of the program."""
+
+    @pytest.fixture(autouse=True)
+    def usual_opener(self) -> Iterator[None]:
+        yield
+        urllib.request.install_opener(urllib.request.build_opener())
+
+    @staticmethod
+    def use(key: str) -> None:
+        opener = urllib.request.build_opener()
+        opener.addheaders = [("Authorization", f"Bearer {key}")]
+        urllib.request.install_opener(opener)
+
+    def test_submit_wait_save(self, graphs: GraphDoors, ada: Client, workflow: Path, tmp_path: Path) -> None:
+        self.use(ada.key)
+        client = ComfyClient(graphs.live.graph_url)
+        assert client.is_online()
+        result = client.wait(client.submit(client.load_workflow(workflow)), poll_interval=0.05, expect="images")
+        assert result["status"] == "completed"
+        with Image.open(client.save(result["images"][0], tmp_path)) as saved:
+            assert saved.size == SIZE
+        assert client.queue_status() == {"running": 0, "pending": 0}
+        assert client.vram_stats()["name"]
+        client.interrupt()
+
+    def test_graph_that_is_refused(self, graphs: GraphDoors, ada: Client) -> None:
+        self.use(ada.key)
+        with pytest.raises(ComfySubmitError, match="prompt_no_outputs"):
+            ComfyClient(graphs.live.graph_url).submit({"4": text_to_image()["4"]})
+
+    def test_another_account(self, graphs: GraphDoors, ada: Client, bob: Client, workflow: Path) -> None:
+        self.use(ada.key)
+        client = ComfyClient(graphs.live.graph_url)
+        prompt_id = client.submit(client.load_workflow(workflow))
+        (image,) = client.wait_for_images(prompt_id, poll_interval=0.05)
+        self.use(bob.key)
+        assert client.history(prompt_id) is None
+        with pytest.raises(ComfyConnectionError, match="404"):
+            client.download(image)
+
+    def test_without_a_key(self, graphs: GraphDoors) -> None:
+        assert not ComfyClient(graphs.live.graph_url).is_online()
+
+
+def test_password_in_the_address_of_the_socket(graphs: GraphDoors, ada: Client, bob: Client) -> None:
+    """As in ``ws://user:key@host``; the calls beside it use basic authentication too. Nobody else hears of it."""
+    base, client_id = graphs.live.graph_url, str(uuid.uuid4())
+    basic = {"authorization": "Basic " + base64.b64encode(f"user:{ada.key}".encode()).decode()}
+
+    def socket_of(key: str) -> ClientConnection:
+        return connect(f"{base.replace('http://', f'ws://user:{key}@')}/ws?clientId={client_id}", proxy=None)
+
+    with socket_of(ada.key) as hers, socket_of(bob.key) as his, httpx.Client(base_url=base, headers=basic) as http:
+        listen(his, until="status")
+        graph = {"prompt": text_to_image("a lighthouse", seed=11), "client_id": client_id}
+        prompt_id = http.post("/prompt", json=graph).json()["prompt_id"]
+        listen(hers)
+        (file,) = http.get(f"/history/{prompt_id}").json()[prompt_id]["outputs"]["9"]["images"]
+        assert Image.open(BytesIO(http.get("/view", params=file).content)).size == SIZE
+        with pytest.raises(TimeoutError):
+            his.recv(timeout=0.3)
+    assert bob.get(f"/history/{prompt_id}").json() == {}
+    assert bob.get("/view", params=file).status_code == 404
 
 
 def test_calls_with_a_key_and_nothing_but_the_standard_library(graphs: GraphDoors, ada: Client) -> None:

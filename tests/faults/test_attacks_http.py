@@ -17,6 +17,7 @@ SD3 = "/v2beta/stable-image/generate/sd3"
 BOUNDARY = "frontier"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 BODY_LIMIT = 10 * 2**20
+ANSWER_S = 5.0  # an attack that makes the server work or wait is seen; a loaded machine is not taken for one
 
 
 def part(name: str, content: bytes | str, *, filename: str | None = None, headers: str = "") -> bytes:
@@ -48,7 +49,7 @@ class Target:
         try:
             begin = time.monotonic()
             reply = wire.ask(data)
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < ANSWER_S
             return reply
         finally:
             wire.close()

@@ -96,7 +96,7 @@ class Books(RuleBasedStateMachine):
         super().teardown()
 
 
-Books.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+Books.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 TestBooks = Books.TestCase
 
 

@@ -193,10 +193,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 def _methods_at(request: Request) -> list[str]:
     """Return every method that some route offers at the path; the router names only those of one route.
 
-    A path that is documented as it stands wins over patterns that fit it too, as it does in the router.
+    A path that is written as it stands wins over patterns that fit it too, as it does in the router.
     """
-    if documented := request.app.openapi()["paths"].get(request.url.path):
-        return [method for method in METHODS if method.lower() in documented]
+    path = request.url.path
+    exact = {method for route in request.app.routes if getattr(route, "path", None) == path for method in route.methods}
+    if exact:
+        return [method for method in METHODS if method in exact]
     offered = []
     for method in METHODS:
         scope = {**request.scope, "method": method}
