@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from keelbill.api.deps import (
     CanReadAccount,
-    RecentlySignedIn,
     SignedIn,
     platform_of,
     require_no_foreign_page,
@@ -135,13 +134,3 @@ async def change_me(request: Request, caller: SignedIn, body: MeChange) -> Me:
     platform = platform_of(request)
     await platform.db.write(lambda c: platform.accounts.rename(c, caller, body.name))
     return Me.of(await platform.accounts.profile(caller))
-
-
-@router.post("/sign-in/{provider}/connect", openapi_extra=WITH_SESSION)
-async def connect(request: Request, response: Response, caller: RecentlySignedIn, provider: str) -> dict[str, str]:
-    """Begin to connect the account with another provider; send the browser to ``url``."""
-    from keelbill.api.native.sessions import keep_state
-
-    departure = await platform_of(request).identity.sign_in.depart(provider, return_to="/account", link=caller)
-    keep_state(response, platform_of(request), departure.state)
-    return {"url": departure.url}

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from keelbill.api.deps import (
+    RecentlySignedIn,
     SignedIn,
     cookie_name,
     drop_cookie,
@@ -90,7 +91,7 @@ async def depart(request: Request, provider: str, return_to: str = Query(default
     platform = platform_of(request)
     departure = await platform.identity.sign_in.depart(provider, return_to=return_to)
     response = RedirectResponse(departure.url, 303)
-    keep_state(response, platform, departure.state)
+    _keep_state(response, platform, departure.state)
     return response
 
 
@@ -115,7 +116,16 @@ async def arrive(
     return response
 
 
-def keep_state(response: Response, platform: Platform, state: str) -> None:
+@router.post("/sign-in/{provider}/connect", openapi_extra=WITH_SESSION)
+async def connect(request: Request, response: Response, caller: RecentlySignedIn, provider: str) -> dict[str, str]:
+    """Begin to connect the account with another provider; send the browser to ``url``."""
+    platform = platform_of(request)
+    departure = await platform.identity.sign_in.depart(provider, return_to="/account", link=caller)
+    _keep_state(response, platform, departure.state)
+    return {"url": departure.url}
+
+
+def _keep_state(response: Response, platform: Platform, state: str) -> None:
     """Let the browser remember which flow it began; Lax, since it comes back from another site."""
     response.set_cookie(
         STATE_COOKIE,
