@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from keelbill.api.guard import Census, ConnectionLimits
+from keelbill.api.guard import Census, ConnectionLimits, send_at_once
 from support.wire import Serving, request, serving
 
 FAST = ConnectionLimits(header_s=0.4, body_s=0.4, body_bytes_per_s=2**20, discarded_bytes=256 * 1024, per_address=8)
@@ -255,3 +257,13 @@ class TestCensus:
         census.leave(names[0] or "")
         assert census.enter("192.0.2.9")
         assert census.total == 2
+
+
+async def test_no_packet_waits_for_an_acknowledgement() -> None:
+    options = {"family": socket.AF_INET, "proto": 0}  # as the sockets that a listener accepts
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(type=socket.SOCK_STREAM, **options) as ours:
+        ours.connect(listener.getsockname())
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+        send_at_once(transport)
+        assert transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        transport.close()
