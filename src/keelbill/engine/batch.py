@@ -20,6 +20,7 @@ from keelbill.engine.control import steering
 from keelbill.engine.guidance import Branch, Guidance
 from keelbill.engine.mmdit import LowRankUpdate, MMDiT, Modulation
 from keelbill.engine.samplers import Evaluation, Sampler, evaluation_sigmas
+from keelbill.engine.turns import Turn, choose
 
 TABLE_ROWS: Final = 64
 """Noise levels whose modulation is computed together."""
@@ -212,9 +213,11 @@ class _Running:
     wanted: Evaluation
     x: Tensor = field(init=False)
     branches: dict[Branch, list[tuple[int, Share]]] = field(init=False)
+    turn: Turn = field(init=False)
 
     def __post_init__(self) -> None:
         self.want(self.wanted)
+        self.turn = Turn(self.tokens * self.sampling.steps)
 
     def want(self, evaluation: Evaluation) -> None:
         """Note the next evaluation and what it takes."""
@@ -321,7 +324,10 @@ class Batch:
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
-        """Evaluate the network once for as many requests as the budget allows, those that waited longest first."""
+        """Evaluate the network once for as many requests as the budget allows, those that waited longest first.
+
+        Large ones stand aside for small ones for a while; see `keelbill.engine.turns`.
+        """
         chosen = self._choose()
         events: list[Event] = []
         velocities = self._evaluate(chosen)
@@ -338,14 +344,8 @@ class Batch:
             yield from self.step()
 
     def _choose(self) -> list[_Running]:
-        chosen: list[_Running] = []
-        tokens = 0
-        for running in self._running.values():
-            if chosen and tokens + running.tokens > self.token_budget:
-                break
-            chosen.append(running)
-            tokens += running.tokens
-        return chosen
+        waiting = {ticket: (running.turn, running.tokens) for ticket, running in self._running.items()}
+        return [self._running[ticket] for ticket in choose(waiting, self.token_budget)]
 
     def _evaluate(self, chosen: Sequence[_Running]) -> dict[int, dict[Branch, list[Tensor]]]:
         groups: dict[tuple[frozenset[int], frozenset[int]], list[tuple[_Running, Branch, int, Share]]] = {}

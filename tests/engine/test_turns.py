@@ -1,0 +1,88 @@
+"""Who takes part in a step: everyone, unless small pictures are among large ones."""
+
+from __future__ import annotations
+
+import torch
+
+from keelbill.engine.batch import Batch, Finished
+from keelbill.engine.pipeline import GenerationRequest, Pipeline
+from keelbill.engine.turns import LIGHTER, PATIENCE, Turn, choose
+from support.models import MEDIUM_SHAPED, model
+
+ENGINE = Pipeline(model(MEDIUM_SHAPED))
+
+
+def test_nobody_waits() -> None:
+    assert choose({}, 100) == []
+
+
+def test_pictures_of_a_kind_share_every_step() -> None:
+    waiting = {key: (Turn(100 + key), 10) for key in range(5)}
+    assert choose(waiting, 1000) == [0, 1, 2, 3, 4]
+    assert all(turn.aside == 0 for turn, _ in waiting.values())
+
+
+def test_the_budget_leaves_the_last_ones_out() -> None:
+    waiting = {key: (Turn(100), 10) for key in range(5)}
+    assert choose(waiting, 25) == [0, 1]
+    assert choose(waiting, 1) == [0]
+
+
+def test_a_large_picture_stands_aside_for_a_small_one() -> None:
+    large, small = Turn(1000), Turn(100)
+    assert choose({1: (large, 50), 2: (small, 10)}, 1000) == [2]
+    assert large.aside == 10
+
+
+def test_a_picture_that_is_not_much_larger_does_not() -> None:
+    assert choose({1: (Turn(100 * LIGHTER - 1), 50), 2: (Turn(100), 10)}, 1000) == [1, 2]
+
+
+def test_several_small_ones_share_their_steps() -> None:
+    large = Turn(1000)
+    assert choose({1: (large, 50), 2: (Turn(100), 10), 3: (Turn(120), 12)}, 1000) == [2, 3]
+    assert large.aside == 22
+
+
+def test_a_large_picture_waits_for_small_ones_for_half_its_work_and_no_more() -> None:
+    large = Turn(1000)
+    steps_aside = 0
+    for _ in range(200):  # one small picture after the other
+        if choose({1: (large, 50), 2: (Turn(100), 10)}, 1000) == [2]:
+            steps_aside += 1
+    assert steps_aside * 10 == PATIENCE * large.work
+
+
+def test_small_ones_that_fill_the_budget() -> None:
+    large = Turn(1000)
+    waiting = {1: (large, 50), **{key: (Turn(100), 10) for key in range(2, 10)}}
+    assert choose(waiting, 30) == [2, 3, 4]
+    assert large.aside == 30
+
+
+def test_the_small_picture_among_large_ones_takes_its_own_steps_only() -> None:
+    batch = Batch(ENGINE.model.transformer)
+    for seed in range(2):
+        batch.admit(ENGINE.prepare(GenerationRequest("a wide hill", width=128, height=128, steps=12, seed=seed)))
+    batch.step()
+    small = batch.admit(ENGINE.prepare(GenerationRequest("a pebble", width=64, height=64, steps=3, seed=9)))
+    events = [batch.step() for _ in range(3)]
+    assert [{event.ticket for event in step} for step in events] == [{small}] * 3
+    assert isinstance(events[-1][-1], Finished)
+    assert {event.ticket for event in batch.step()} == {0, 1}
+
+
+def test_standing_aside_changes_no_bit() -> None:
+    wishes = [
+        GenerationRequest("a wide hill", width=128, height=128, steps=9, seed=4),
+        GenerationRequest("a pebble", width=64, height=64, steps=2, seed=5),
+    ]
+
+    def latents(*requests: GenerationRequest) -> list[torch.Tensor]:
+        batch = Batch(ENGINE.model.transformer)
+        tickets = [batch.admit(ENGINE.prepare(request)) for request in requests]
+        done = {event.ticket: event.latents for event in batch.run() if isinstance(event, Finished)}
+        return [done[ticket] for ticket in tickets]
+
+    for request, together in zip(wishes, latents(*wishes), strict=True):
+        assert torch.equal(latents(request)[0], together)
