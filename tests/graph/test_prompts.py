@@ -124,6 +124,33 @@ class TestReading:
         with pytest.raises(NodeFailed, match="it has no CLIP layers"):
             evaluate(graph, "3", bench)
 
+    def test_embedding_stands_for_what_was_taught(self, bench: Workbench) -> None:
+        rows = torch.full((2, 64), 0.5)
+        bench.models = replace(bench.models, files={("embeddings", "toy"): {"clip_l": rows}})  # type: ignore[type-var]
+        ((tokens, options),) = said(bench, "CLIPTextEncode", text="a embedding:toy")
+        prompt = "a embedding:toy"
+        expected = ENCODER.encode_parts(prompt, prompt, prompt, {"toy": {Part.CLIP_L: rows}})
+        assert torch.equal(tokens[0], expected.context)
+        assert torch.equal(options["pooled_output"][0], expected.pooled)
+        assert not torch.equal(tokens[0], ENCODER.encode(["a embedding:toy"])[0].context)
+        texts = {"clip_l": "a embedding:toy", "clip_g": "a", "t5xxl": "a"}
+        ((parts, _),) = said(bench, "CLIPTextEncodeSD3", **texts, empty_padding="none")
+        assert torch.equal(parts[0][:77, :64], expected.context[:77, :64])
+
+    def test_embedding_that_is_not_installed(self, bench: Workbench) -> None:
+        with pytest.raises(NodeFailed, match="toy"):
+            said(bench, "CLIPTextEncode", text="a embedding:toy")
+
+    def test_embedding_for_an_encoder_without_a_place_for_it(self, bench: Workbench) -> None:
+        with pytest.raises(NodeFailed, match="cannot read embeddings"):
+            said(bench, "CLIPTextEncode", "mini", text="a embedding:toy")
+
+    def test_more_embeddings_than_a_prompt_can_hold(self, bench: Workbench) -> None:
+        files = {("embeddings", "toy"): {"clip_l": torch.ones(500, 64)}}
+        bench.models = replace(bench.models, files=files)  # type: ignore[type-var]
+        with pytest.raises(NodeFailed, match="tokens of embeddings in a prompt"):
+            said(bench, "CLIPTextEncode", text="embedding:toy " * 20)
+
     def test_lora_changes_a_copy_and_shares_the_rest(self) -> None:
         name = "text_model.encoder.layers.0.mlp.fc1"
         lora = {Part.CLIP_L: {name: LowRank(torch.ones(1, 64), torch.ones(64, 1))}}

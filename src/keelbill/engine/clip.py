@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from keelbill.core.errors import BadWeights
+from keelbill.engine.inversion import embedded
 
 HEAD_DIM = 64
 END_TOKEN = 49407
@@ -118,8 +119,8 @@ class _Embeddings(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary, config.width)
         self.position_embedding = nn.Embedding(config.positions, config.width)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        return torch.as_tensor(self.token_embedding(ids)) + self.position_embedding.weight[: ids.shape[1]]
+    def forward(self, ids: Tensor, taught: Tensor | None = None) -> Tensor:
+        return embedded(ids, self.token_embedding.weight, taught) + self.position_embedding.weight[: ids.shape[1]]
 
 
 class _Encoder(nn.Module):
@@ -151,19 +152,20 @@ class CLIPText(nn.Module):
         if config.projection is not None:
             self.text_projection = nn.Linear(config.width, config.projection, bias=False)
 
-    def forward(self, ids: Tensor, stop: int = -2) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, stop: int = -2, taught: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode tokens.
 
         Args:
             ids: Token ids with shape ``(B, L)``, `L` at most 77; each row has an end token.
             stop: Whose states are wanted, counted from the last layer, -1; at most as many as there are.
+            taught: Rows for ids beyond the vocabulary, with shape ``(rows, width)``.
 
         Returns:
             The hidden states after that layer, by default the one before the last, without final norm, with shape
             ``(B, L, width)``; and the pooled state at the first end token, projected if there is a projection, with
             shape ``(B, width or projection)``.
         """
-        x = self.text_model.embeddings(ids)
+        x = self.text_model.embeddings(ids, taught)
         states = [x]
         for layer in self.text_model.encoder.layers:
             x = layer(x)

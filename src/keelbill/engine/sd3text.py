@@ -16,6 +16,7 @@ from keelbill.core.errors import BadWeights, InvalidInput
 from keelbill.engine.clip import END_TOKEN, CLIPConfig, CLIPText
 from keelbill.engine.components import Component, Components
 from keelbill.engine.conditioning import Conditioning
+from keelbill.engine.inversion import TaughtTokens, Vocabulary
 from keelbill.engine.lora import Lora, LowRank, merge_into
 from keelbill.engine.naming import Part
 from keelbill.engine.t5 import T5Config, T5Encoder
@@ -48,24 +49,30 @@ class CLIPPart:
     pad: int
     stop: int = -2
 
-    def encode(self, chunks: Sequence[Sequence[tuple[int, float]]]) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, chunks: Sequence[Sequence[tuple[int, float]]], taught: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Encode each chunk on its own.
+
+        Args:
+            chunks: Tokens with weights.
+            taught: Rows for tokens beyond the vocabulary.
 
         Returns:
             Hidden states with shape ``(77 * chunks, width)`` and the first chunk's pooled state, both fp32.
         """
-        found = [self._run([token for token, _ in chunk]) for chunk in chunks]
+        found = [self._run([token for token, _ in chunk], taught) for chunk in chunks]
         hidden = torch.cat([states for states, _ in found])
         weights = [w for chunk in chunks for w in _filled([weight for _, weight in chunk])]
         if any(weight != 1 for weight in weights):
             hidden = _move(hidden, self._run([])[0].repeat(len(chunks), 1), weights)
         return hidden, found[0][1]
 
-    def _run(self, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _run(self, tokens: Sequence[int], taught: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ids = [START_TOKEN, *tokens, END_TOKEN]
         ids += [self.pad] * (CLIP_LENGTH - len(ids))
         device = self.network.text_model.final_layer_norm.weight.device
-        hidden, pooled = self.network(torch.tensor([ids], device=device), self.stop)
+        hidden, pooled = self.network(torch.tensor([ids], device=device), self.stop, taught)
         return hidden[0].float(), pooled[0].float()
 
 
@@ -83,20 +90,20 @@ class T5Part:
     segment: Segmenter
     length: T5Length = "min77"
 
-    def encode(self, prompt: str) -> Tensor:
+    def encode(self, prompt: str, taught: TaughtTokens | None = None) -> Tensor:
         """Return hidden states with shape ``(L, width)`` in fp32."""
-        tokens, weights = weighted_ids(self.segment, prompt)
+        tokens, weights = weighted_ids(self.segment, prompt, taught.ids if taught else None)
         longest = T5_MAX_LENGTH if self.length == "min77" else self.length
         tokens, weights = tokens[: longest - 1], weights[: longest - 1]
         length = max(CLIP_LENGTH, len(tokens) + 1) if self.length == "min77" else self.length
-        hidden = self._run(tokens, length)
+        hidden = self._run(tokens, length, taught.rows if taught else None)
         if any(weight != 1 for weight in weights):
             hidden = _move(hidden, self._run([], length), [*weights, *[1.0] * (length - len(weights))])
         return hidden
 
-    def _run(self, tokens: Sequence[int], length: int) -> Tensor:
+    def _run(self, tokens: Sequence[int], length: int, taught: Tensor | None = None) -> Tensor:
         ids = [*tokens, T5_END, *[T5_PAD] * (length - len(tokens) - 1)]
-        states: Tensor = self.network(torch.tensor([ids], device=self.network.shared.weight.device))
+        states: Tensor = self.network(torch.tensor([ids], device=self.network.shared.weight.device), taught)
         return states[0].float()
 
 
@@ -187,37 +194,56 @@ class SD3TextEncoder:
         clip_l, clip_g = clip(Part.CLIP_L, self.clip_l), clip(Part.CLIP_G, self.clip_g)
         return SD3TextEncoder(clip_l, clip_g, t5, self.context_dim, self.pooled_dim)
 
+    def widths(self) -> dict[Part, int]:
+        """Return how wide the rows are that each encoder takes for a token."""
+        parts = {Part.CLIP_L: self.clip_l, Part.CLIP_G: self.clip_g, Part.T5: self.t5}
+        return {part: each.network.config.width for part, each in parts.items() if each is not None}
+
     @torch.no_grad()
-    def encode_parts(self, clip_l: str | None, clip_g: str | None, t5: str | None) -> Conditioning:
+    def encode_parts(
+        self, clip_l: str | None, clip_g: str | None, t5: str | None, words: Vocabulary | None = None
+    ) -> Conditioning:
         """Encode one prompt that says something different to each encoder.
 
         Args:
             clip_l: What CLIP-L reads; nothing leaves it out, as if it were absent.
             clip_g: What bigG reads; likewise. Without both there are no CLIP tokens.
             t5: What T5 reads; nothing leaves out its tokens.
+            words: What ``embedding:name`` stands for, by name; for an encoder that was not taught a word it stands for
+                nothing.
         """
-        chunks_l, chunks_g = clip_chunks(clip_l or ""), clip_chunks(clip_g or "")
+        taught_l, taught_g = _taught(words, Part.CLIP_L, self.clip_l), _taught(words, Part.CLIP_G, self.clip_g)
+        chunks_l = clip_chunks(clip_l or "", taught=taught_l.ids)
+        chunks_g = clip_chunks(clip_g or "", taught=taught_g.ids)
         part_l = self.clip_l if clip_l is not None else None
         part_g = self.clip_g if clip_g is not None else None
         count = max(len(chunks_l) if part_l else 1, len(chunks_g) if part_g else 1)
-        hidden_l, pooled_l = self._clip(part_l, chunks_l, count, self._width_l)
-        hidden_g, pooled_g = self._clip(part_g, chunks_g, count, self.pooled_dim - self._width_l)
-        words = torch.cat((hidden_l.to(hidden_g.device), hidden_g), dim=1)[:, : self.context_dim]
-        words = F.pad(words, (0, self.context_dim - words.shape[1]))
-        states = self.t5.encode(t5) if self.t5 and t5 is not None else words.new_zeros(CLIP_LENGTH, self.context_dim)
+        hidden_l, pooled_l = self._clip(part_l, chunks_l, count, self._width_l, taught_l.rows)
+        hidden_g, pooled_g = self._clip(part_g, chunks_g, count, self.pooled_dim - self._width_l, taught_g.rows)
+        hidden = torch.cat((hidden_l.to(hidden_g.device), hidden_g), dim=1)[:, : self.context_dim]
+        hidden = F.pad(hidden, (0, self.context_dim - hidden.shape[1]))
+        if self.t5 is not None and t5 is not None:
+            states = self.t5.encode(t5, _taught(words, Part.T5, self.t5))
+        else:
+            states = hidden.new_zeros(CLIP_LENGTH, self.context_dim)
         device = states.device
         pooled = torch.cat((pooled_l.to(device), pooled_g.to(device)))
-        kept = [words.to(device)] if clip_l is not None or clip_g is not None else []
+        kept = [hidden.to(device)] if clip_l is not None or clip_g is not None else []
         kept += [states] if t5 is not None or not kept else []
         return Conditioning(torch.cat(kept), pooled)
 
     @staticmethod
     def _clip(
-        part: CLIPPart | None, chunks: list[list[tuple[int, float]]], count: int, width: int
+        part: CLIPPart | None, chunks: list[list[tuple[int, float]]], count: int, width: int, taught: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         if part is None:
             return torch.zeros(count * CLIP_LENGTH, width), torch.zeros(width)
-        return part.encode(chunks + [[]] * (count - len(chunks)))
+        return part.encode(chunks + [[]] * (count - len(chunks)), taught)
+
+
+def _taught(words: Vocabulary | None, part: Part, reader: CLIPPart | T5Part | None) -> TaughtTokens:
+    """Return the taught words as an encoder sees them; for one that is absent they stand for nothing."""
+    return TaughtTokens(words or {}, part, reader.network.config.vocabulary if reader else 0)
 
 
 def _changed(network: _Network, changes: Sequence[tuple[Mapping[str, LowRank], float]]) -> _Network:

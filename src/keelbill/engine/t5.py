@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from keelbill.core.errors import BadWeights
+from keelbill.engine.inversion import embedded
 
 MAX_DISTANCE = 128
 
@@ -162,16 +163,17 @@ class T5Encoder(nn.Module):
         self.shared = nn.Embedding(config.vocabulary, config.width)
         self.encoder = _Encoder(config)
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, taught: Tensor | None = None) -> Tensor:
         """Encode tokens; padding is attended to like any token, as in the reference.
 
         Args:
             ids: Token ids with shape ``(B, L)``.
+            taught: Rows for ids beyond the vocabulary, with shape ``(rows, width)``.
 
         Returns:
             Last hidden states after the final norm, with shape ``(B, L, width)``.
         """
-        x = self.shared(ids)
+        x = embedded(ids, self.shared.weight, taught)
         table = self.get_parameter("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight")
         bias = table[relative_buckets(ids.shape[1], self.config.buckets).to(table.device)]
         bias = bias.permute(2, 0, 1).unsqueeze(0).to(x.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,6 +29,7 @@ _QUOTED = re.compile(
     r"|(?<!\w)['‘](.+?)['’](?!\w)",
     re.DOTALL,
 )
+_MENTION = re.compile(r"(?<!\w)embedding:([^\s,;()\[\]{}<>\"'|]+)")
 
 
 @dataclass(frozen=True)
@@ -214,12 +216,49 @@ def _byte_letters() -> list[str]:
     return [chr(code) for code in printable] + [chr(256 + i) for i in range(others)]
 
 
-def clip_chunks(prompt: str, places: int = 75) -> list[list[tuple[int, float]]]:
+def mentioned(text: str) -> list[str]:
+    """Return the names that ``embedding:name`` mentions in a text, in order, as often as they are there."""
+    return [name for _, name in _mentions(text)]
+
+
+def parted(text: str, taught: Mapping[str, range]) -> Iterator[str | range]:
+    """Cut a text at the words that encoders were taught after their training.
+
+    Args:
+        text: Without weights.
+        taught: Numbers of tokens by name; ``embedding:`` before any other name is plain text.
+
+    Yields:
+        Plain text, without the spaces beside taught words, and the tokens of taught words.
+    """
+    rest, done = text, 0
+    for match, name in _mentions(text):
+        if name in taught:
+            yield rest[: match.start() - done].rstrip()
+            yield taught[name]
+            done = match.start(1) + len(name)
+            rest = text[done:].lstrip()
+            done = len(text) - len(rest)
+    yield rest
+
+
+def _mentions(text: str) -> Iterator[tuple[re.Match[str], str]]:
+    """Find names; a point at the end of a sentence belongs to none."""
+    for match in _MENTION.finditer(text):
+        name = match[1].rstrip(".:!?")
+        if name:
+            yield match, name
+
+
+def clip_chunks(
+    prompt: str, places: int = 75, taught: Mapping[str, range] | None = None
+) -> list[list[tuple[int, float]]]:
     """Cut a prompt into chunks of tokens with weights; a word is only cut if it is longer than seven tokens.
 
     Args:
         prompt: As the user wrote it.
         places: How many tokens fit in a chunk, without start and end.
+        taught: Numbers of tokens for ``embedding:name``, by name.
 
     Returns:
         At least one chunk; the last one may be empty.
@@ -227,26 +266,33 @@ def clip_chunks(prompt: str, places: int = 75) -> list[list[tuple[int, float]]]:
     segment = clip_segmenter()
     chunks: list[list[tuple[int, float]]] = [[]]
     for part in parse_weights(prompt):
-        for word in part.text.split():
-            tokens = [(token, part.weight) for token in segment(word)]
-            free = places - len(chunks[-1])
-            if len(tokens) > free and len(tokens) <= _WHOLE_WORD:
-                chunks.append([])
-            while tokens:
-                if len(chunks[-1]) == places:
-                    chunks.append([])
-                free = places - len(chunks[-1])
-                chunks[-1] += tokens[:free]
-                tokens = tokens[free:]
+        for piece in parted(part.text, taught or {}):
+            for word in map(segment, piece.split()) if isinstance(piece, str) else [piece]:
+                _append(chunks, [(token, part.weight) for token in word], places)
     return chunks
 
 
-def weighted_ids(segment: Segmenter, prompt: str) -> tuple[list[int], list[float]]:
+def _append(chunks: list[list[tuple[int, float]]], tokens: list[tuple[int, float]], places: int) -> None:
+    """Add a word to the last chunk, or to new ones."""
+    if places - len(chunks[-1]) < len(tokens) <= _WHOLE_WORD:
+        chunks.append([])
+    while tokens:
+        if len(chunks[-1]) == places:
+            chunks.append([])
+        free = places - len(chunks[-1])
+        chunks[-1] += tokens[:free]
+        tokens = tokens[free:]
+
+
+def weighted_ids(
+    segment: Segmenter, prompt: str, taught: Mapping[str, range] | None = None
+) -> tuple[list[int], list[float]]:
     """Return a prompt's token ids and their weights, without start and end tokens."""
     ids: list[int] = []
     weights: list[float] = []
     for part in parse_weights(prompt):
-        found = segment(part.text)
-        ids += found
-        weights += [part.weight] * len(found)
+        for piece in parted(part.text, taught or {}):
+            found = segment(piece) if isinstance(piece, str) else list(piece)
+            ids += found
+            weights += [part.weight] * len(found)
     return ids, weights

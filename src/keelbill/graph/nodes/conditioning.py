@@ -20,7 +20,10 @@ class CLIPTextEncode(Node):
     name = "CLIPTextEncode"
     display_name = "CLIP Text Encode (Prompt)"
     category = "conditioning"
-    description = "Reads a prompt. (words) count a little more, (words:1.3) as much as the number says."
+    description = (
+        "Reads a prompt. (words) count a little more, (words:1.3) as much as the number says; "
+        "embedding:name stands for a file in embeddings."
+    )
     inputs = (text("text", multiline=True, dynamic=True), socket("clip", "CLIP"))
     outputs = _CONDITIONING
     aliases = ("prompt", "text")

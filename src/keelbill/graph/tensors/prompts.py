@@ -17,8 +17,11 @@ from torch.nn import functional as F
 
 from keelbill.core.errors import InvalidInput, NotInstalled
 from keelbill.engine.conditioning import Box, Conditioning, Prompt, Share
+from keelbill.engine.inversion import read_word
+from keelbill.engine.naming import Part
 from keelbill.engine.sd3text import SD3TextEncoder
 from keelbill.engine.text import CachedTextEncoder
+from keelbill.engine.tokenize import mentioned
 from keelbill.graph.tensors.handles import ClipHandle, Painter, sigma_at
 from keelbill.graph.tensors.latents import PLACE, mask_planes
 
@@ -41,11 +44,18 @@ Entries = list[list[Any]]
 
 
 def encode(clip: ClipHandle, models: Models, text: str) -> Entries:
-    """Encode a prompt."""
+    """Encode a prompt.
+
+    Raises:
+        UnknownModel: It mentions an embedding that is not installed.
+        NotInstalled: The encoder cannot do what the graph asks of it.
+    """
     encoder = clip.open(models)
-    if not clip.loras and clip.stop is None:
+    words = _words(encoder, models, text)
+    if not clip.loras and clip.stop is None and not words:
         return entries(encoder.encode([text])[0])
-    return entries(_published(encoder, "be changed").changed(clip.loras, clip.stop).encode([text])[0])
+    reader = _published(encoder, "be changed").changed(clip.loras, clip.stop)
+    return entries(reader.encode_parts(text, text, text, words))
 
 
 def encode_parts(
@@ -62,15 +72,37 @@ def encode_parts(
         pads_empty: Whether an empty text is encoded; otherwise it contributes nothing.
     """
     encoder = plain_encoder(clip.open(models))
+    words = _words(encoder, models, clip_l, clip_g, t5xxl)
     if not isinstance(encoder, SD3TextEncoder):
         said = next((text for text in (t5xxl, clip_g, clip_l) if text.strip()), "")
         return encode(clip, models, said)
     if clip.loras or clip.stop is not None:
         encoder = encoder.changed(clip.loras, clip.stop)
-    texts = [text if text or pads_empty else None for text in (clip_l, clip_g, t5xxl)]
-    if not any(text is not None for text in texts):
-        texts = [clip_l, clip_g, t5xxl]
-    return entries(encoder.encode_parts(*texts))
+    texts = tuple(text if text or pads_empty else None for text in (clip_l, clip_g, t5xxl))
+    said_l, said_g, said_t5 = (clip_l, clip_g, t5xxl) if not any(text is not None for text in texts) else texts
+    return entries(encoder.encode_parts(said_l, said_g, said_t5, words))
+
+
+def _words(encoder: TextEncoder, models: Models, *texts: str) -> dict[str, dict[Part, Tensor]]:
+    """Return what ``embedding:name`` stands for in texts, by name.
+
+    Raises:
+        UnknownModel: One is not installed.
+        BadWeights: One was made for another model.
+        InvalidInput: They are more than a prompt can hold.
+        NotInstalled: The encoder has no place for them.
+    """
+    names = [name for text in texts for name in mentioned(text)]
+    if not names:
+        return {}
+    reader = _published(encoder, "read embeddings")
+    words = {
+        name: read_word(models.tensors("embeddings", name), reader.widths(), name=name) for name in dict.fromkeys(names)
+    }
+    count = sum(max(map(len, words[name].values())) for name in names)
+    if count > MAX_TOKENS:
+        raise InvalidInput("tokens of embeddings in a prompt", count, f"at most {MAX_TOKENS:,}")
+    return words
 
 
 def plain_encoder(encoder: TextEncoder) -> TextEncoder:
