@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from keelbill.core.errors import BadWeights, NotFound, UnknownModel
 from keelbill.engine.model import Model
+from keelbill.engine.upscale import Upscaler
 from keelbill.imaging.decode import ImageFormat, decode
 from keelbill.imaging.encode import encode
 from keelbill.imaging.metadata import read
@@ -56,19 +57,24 @@ def load(name: str) -> Model:
     return models.model()
 
 
-def no_upscaler() -> None:
+def no_upscaler() -> Upscaler:
     raise BadWeights("There is no upscaler.")
 
 
 class Room(Audience):
     """A worker in a thread and what it says."""
 
-    def __init__(self, classify: Callable[[], Classifier] | None = None, jobs: int = 4) -> None:
+    def __init__(
+        self,
+        classify: Callable[[], Classifier] | None = None,
+        jobs: int = 4,
+        upscaler: Callable[[], Upscaler] = no_upscaler,
+    ) -> None:
         super().__init__()
         self.beats: list[Beat] = []
         setup = Setup(name="w", home="", blobs="", model="tiny", device="cpu", jobs=jobs)
         self.studios = Studios(load, "tiny")
-        finisher = Finisher(classify, no_upscaler)  # type: ignore[arg-type]
+        finisher = Finisher(classify, upscaler)
         self.worker = Worker(setup, self.hear, self.studios, read_blob, finisher)
 
     def hear(self, report: FromWorker) -> None:
@@ -307,6 +313,25 @@ class TestReports:
             assert isinstance(end, Failed)
             assert end.code == "invalid_input"
             assert "5000" in end.message
+
+
+def test_enlarging_does_not_keep_those_waiting_that_need_none() -> None:
+    is_over = threading.Event()
+
+    def slow() -> Upscaler:
+        assert is_over.wait(60)
+        raise BadWeights("There is no upscaler.")
+
+    with working(Room(upscaler=slow)) as room:
+        try:
+            room.worker.inbox.put(Run(small_job("large", width=640, height=448, steps=1)))
+            room.wait(lambda: room.of("large") and isinstance(room.of("large")[-1], Progress))
+            room.worker.inbox.put(Run(small_job("small")))
+            room.done("small")
+            assert room.end("large") is None
+        finally:
+            is_over.set()
+        room.done("large")
 
 
 def test_a_picture_comes_with_its_small_form() -> None:

@@ -63,8 +63,34 @@ class Stopwatch:
             self.phases[phase] = self.phases.get(phase, 0.0) + (time.monotonic() - begun_s) * 1000
 
 
+class _SharedEnlarger:
+    """The enlarging network, loaded when it is first needed; of several threads one at a time uses it."""
+
+    def __init__(self, load: Callable[[], Upscaler]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """By which recipes name it."""
+        with self._lock:
+            return self._known[1]
+
+    def enlarge(self, pixels: Tensor) -> Tensor:
+        """Turn pixels in [0, 1] with shape ``(3, H, W)`` into ``(3, 4H, 4W)``."""
+        with self._lock:
+            return self._known[0].enlarge(pixels)
+
+    @cached_property
+    def _known(self) -> tuple[Upscaler, str]:
+        try:
+            return self._load(), UPSCALER
+        except BadWeights:
+            return Upscaler().eval(), PLAIN  # untrained, the network enlarges as bicubic interpolation does
+
+
 class Finisher:
-    """Turns latents into files; of several threads one at a time.
+    """Turns latents into files. Several threads may ask; one of them decodes and one enlarges at a time.
 
     Args:
         classify: Loads the image classifier when it is first needed; nothing turns it off.
@@ -75,19 +101,13 @@ class Finisher:
         self, classify: Callable[[], Classifier] | None = None, upscale: Callable[[], Upscaler] = load_upscaler
     ) -> None:
         self._classify = classify
-        self._upscale = upscale
-        self._lock = threading.RLock()
+        self._enlarger = _SharedEnlarger(upscale)
+        self._decoding = threading.Lock()
+        self._judging = threading.Lock()
 
     @cached_property
     def _classifier(self) -> Classifier | None:
         return self._classify() if self._classify else None
-
-    @cached_property
-    def _enlarger(self) -> tuple[Upscaler, str]:
-        try:
-            return self._upscale(), UPSCALER
-        except BadWeights:
-            return Upscaler().eval(), PLAIN  # untrained, the network enlarges as bicubic interpolation does
 
     def compose(
         self, plan: Plan, studio: Studio, latents: Tensor | None, phases: dict[str, float] | None = None
@@ -104,17 +124,16 @@ class Finisher:
             With shape ``(H, W, 3 or 4)``.
         """
         watch = Stopwatch({} if phases is None else phases)
-        with self._lock:
-            painted = None
-            if latents is not None:
-                at = latents
+        painted = None
+        if latents is not None:
+            at = latents
+            with self._decoding:
                 painted = watch.time("decode", lambda: to_pixels(studio.pipeline.decode(at).numpy()))
-            enlarger, _ = self._enlarger
-            return watch.time("enlarge", lambda: plan.compose(painted, enlarger))
+        return watch.time("enlarge", lambda: plan.compose(painted, self._enlarger))
 
     def score(self, pixels: Pixels) -> float:
         """Return how surely a picture ``(H, W, 3)`` should not be shown, 0 to 1; below 0 if nobody judges."""
-        with self._lock:
+        with self._judging:
             return -1.0 if self._classifier is None else self._classifier.score(pixels)
 
     def finish(
@@ -140,7 +159,7 @@ class Finisher:
         if is_filtered:
             pixels = blur(pixels)
         kind = ImageFormat(task.output_format)
-        recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, self._enlarger[1])
+        recipe = studio.recipe(task, plan) if plan.request else _unpainted(task, plan, self._enlarger.name)
         begun_s = time.monotonic()
         data = encode(pixels, kind, recipe, workflow="" if kind is ImageFormat.JPEG else workflow_of(recipe))
         thumb = small_form(pixels)

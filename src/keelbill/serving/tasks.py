@@ -63,6 +63,14 @@ class Plan(ABC):
     size: Size
     request: GenerationRequest | None
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether what is painted is the finished picture, so that nothing has to be enlarged."""
+        return self.request is not None and (self.request.width, self.request.height) == (
+            self.size.width,
+            self.size.height,
+        )
+
     @abstractmethod
     def compose(self, painted: Pixels | None, enlarger: Enlarger) -> Pixels:
         """Make the finished picture.

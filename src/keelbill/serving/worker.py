@@ -143,6 +143,8 @@ class Worker:
         self._finisher = finisher
         self._shelves = shelves or Shelves(Hub(Path(setup.home)))
         self._helper = ThreadPoolExecutor(1, "finish")
+        self._enlarging = ThreadPoolExecutor(1, "enlarge")
+        """Finishes pictures that have to be enlarged, so that the others need not wait for that."""
         self._drafter = ThreadPoolExecutor(1, "draft")
         self._drafting: dict[str, str | None] = {}
         """Jobs whose input pictures are being read, with the reason if they were cancelled."""
@@ -173,6 +175,7 @@ class Worker:
             graph.interrupt("the worker ends")
         self._drafter.shutdown(cancel_futures=True)
         self._helper.shutdown(cancel_futures=True)
+        self._enlarging.shutdown(cancel_futures=True)
 
     def beat(self) -> Beat:
         """Return a sign of life."""
@@ -403,7 +406,8 @@ class Worker:
 
     def _finish(self, painting: _Painting, latents: Tensor | None) -> None:
         self._finishing[painting.job.job_id] = painting
-        future = self._helper.submit(
+        helper = self._helper if painting.plan.is_quick else self._enlarging
+        future = helper.submit(
             self._finisher.finish, painting.job.task, painting.plan, painting.studio, latents, painting.phases
         )
         future.add_done_callback(lambda done: self.inbox.put(_Done(painting, done)))
