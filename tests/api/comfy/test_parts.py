@@ -22,7 +22,7 @@ from keelbill.api.comfy.chunks import texts_of, with_texts
 from keelbill.api.comfy.frontend import TESTED, Bundle, find_bundle, hash_of, problem_of
 from keelbill.api.comfy.models import FRESH_S
 from keelbill.api.comfy.outbox import Outbox, Overfull
-from keelbill.api.comfy.secrets import drawn_keys, typed_keys, without_secrets
+from keelbill.api.comfy.secrets import clean_file, drawn_keys, typed_keys, without_secrets
 from keelbill.graph.drawing import to_workflow
 from keelbill.graph.registry import load_builtin
 from support.browser import Browser, add_person, browser
@@ -95,6 +95,53 @@ def test_secrets_are_found_by_name_and_by_value() -> None:
     assert without_secrets({"api_key_comfy_org": "x", "a": [{"auth_token_comfy_org": 1, "b": 2}]}, []) == {
         "a": [{"b": 2}]
     }
+
+
+def test_keys_that_other_nodes_hand_on() -> None:
+    key = "sk-" + "a1" * 24
+    prompt = {
+        "1": {"inputs": {"api_key_override": ["2", 0]}},
+        "2": {"inputs": {"value": "hunter2"}},
+        "3": {"inputs": {"text": f" {key}"}},
+        "4": {"inputs": {"api_key_override": ["9", 0], "text": f"my key is {key}"}},
+        "5": {"inputs": {"api_key_override": []}},
+    }
+    assert typed_keys(prompt) == ["hunter2", key]
+    told = str(without_secrets({name: prompt[name] for name in ("1", "2", "3")}, typed_keys(prompt)))
+    assert "hunter2" not in told
+    assert key not in told
+
+
+class TestFilesOfTheEditor:
+    KEY = "sk-" + "Zz9" * 16
+
+    def workflow(self, key: str) -> dict[str, Any]:
+        graph = {"1": {"class_type": "Stability Image Core", "inputs": {"prompt": "a", "api_key_override": key}}}
+        return to_workflow(graph, load_builtin())
+
+    def test_typed_key_is_blanked_and_nothing_else(self) -> None:
+        kept = json.loads(clean_file(json.dumps(self.workflow("hunter2")).encode(), load_builtin()))
+        assert kept | {"id": ""} == self.workflow("") | {"id": ""}
+
+    def test_fields_of_a_subgraph_shown_outside(self) -> None:
+        workflow = {"nodes": [{"type": "0a1b", "widgets_values": [self.KEY]}], "definitions": {"subgraphs": []}}
+        assert self.KEY.encode() not in clean_file(json.dumps(workflow).encode(), load_builtin())
+
+    @pytest.mark.parametrize("content", [b'{ "a":  [1.50, "sk-short"] }', b"no JSON", b"\xff\xfe", b""])
+    def test_files_without_keys_stay_as_they_are(self, content: bytes) -> None:
+        assert clean_file(content, load_builtin()) == content
+
+    def test_saved_over_the_route(self, ada: Client) -> None:
+        content = json.dumps(self.workflow(self.KEY) | {"extra": {"ö": 1}}).encode()
+        assert ada.http.post("/api/userdata/workflows%2Fkeyed.json", content=content).status_code == 200
+        back = ada.get("/userdata/workflows%2Fkeyed.json")
+        assert self.KEY not in back.text
+        assert back.json()["extra"] == {"ö": 1}
+        assert back.json()["nodes"][0]["type"] == "Stability Image Core"
+
+    def test_nested_too_deeply(self, ada: Client) -> None:
+        deep = b"[" * 500 + b"]" * 500
+        assert ada.http.post("/userdata/workflows%2Fdeep.json", content=deep).status_code == 400
 
 
 def test_keys_are_found_in_drawn_workflows_too() -> None:

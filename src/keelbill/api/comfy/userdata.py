@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -10,7 +11,9 @@ from starlette.routing import BaseRoute
 from keelbill.api.comfy.bodies import read_bytes
 from keelbill.api.comfy.door import Call, both, nothing, one, raw_parts, reply
 from keelbill.api.comfy.files import CACHING
+from keelbill.api.comfy.secrets import clean_file
 from keelbill.core.errors import InvalidRequest, NotFound
+from keelbill.graph.registry import load_builtin
 from keelbill.workspace.names import Place, folder_of, place_of
 from keelbill.workspace.service import folders_of
 
@@ -93,6 +96,8 @@ class Userdata:
             return reply(_told(stored, call))
         place = _place(call)
         content = await read_bytes(call.request, call.platform.settings.max_body_bytes)
+        if place.name.lower().endswith(".json"):
+            content = await asyncio.to_thread(clean_file, content, load_builtin())
         kept = await call.platform.workspace.keep(content, "application/octet-stream")
         overwrite = call.flag("overwrite", True)
         stored = await call.platform.workspace.write(call.account, place, kept, overwrite=overwrite)
