@@ -148,3 +148,22 @@ def test_libraries_come_with_their_licences(files: Files) -> None:
         assert script.name in files.paths() or f"vendor/{script.name}" in files.paths()
     licences = {path.name for path in (ASSETS / "vendor").glob("LICENCE.*")}
     assert licences >= {"LICENCE.preact", "LICENCE.htm", "LICENCE.signals", "LICENCE.signals-core", "LICENCE.lucide"}
+
+
+def test_a_page_names_its_own_modules_ahead(files: Files) -> None:
+    gallery = files.page_at("/gallery/{picture_id}").decode()
+    assert gallery == files.page_at("/gallery").decode()
+    for path in ("js/main.js", "js/gallery/page.js", "js/gallery/grid.js"):
+        assert gallery.count(f'<link rel="modulepreload" href="/studio/{files.digest}/{path}">') == 1
+    assert b"js/gallery/" not in files.page_at("/")
+    assert files.page_at("/") == files.page_at("/nowhere") == files.page
+
+
+def test_style_sheets_come_as_one_in_their_order(files: Files) -> None:
+    named = re.findall(r'<link rel="stylesheet" href="([^"]+)">', files.page.decode())
+    assert named == [f"/studio/{files.digest}/css/studio.css"]
+    whole = files.get("css/studio.css")
+    assert whole is not None
+    order = re.findall(r"\{base\}/(css/[^\"]+)", (ASSETS / "index.html").read_text(encoding="utf-8"))
+    assert len(order) > 5
+    assert whole.content == b"\n".join((ASSETS / path).read_bytes() for path in order)

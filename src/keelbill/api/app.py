@@ -103,7 +103,7 @@ def include_routes(app: FastAPI, platform: Platform) -> None:
     paid = [routes.router(platform), v1.router(platform), openai.router(platform)]
     for door in paid:
         call_directly(door.routes)
-    doors = [*paid, health.router(platform), handbook.router(), pages.router()]
+    doors = [pages.router(), *paid, health.router(platform), handbook.router()]  # a page asks for eighty files at once
     own = (
         accounts,
         keys,

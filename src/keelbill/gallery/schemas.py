@@ -35,7 +35,7 @@ class NewPicture:
         seed: That decided the noise.
         kind: What was done, such as ``generate``.
         service: Item of the price list.
-        recipe: JSON of everything that was asked for.
+        recipe: JSON of everything that was asked for; empty in lists, which do not show it.
         filtered: Whether it was blurred.
         price: Micro-credits that were taken.
         key_id: The API key with which it was asked for, "" for a session.

@@ -124,10 +124,13 @@ class Gallery:
         Raises:
             NoSuchPicture: It does not exist or is somebody else's.
         """
-        found = await self.get(org_id, picture_id)
-        if found.thumb_ref:
-            return await self._blobs.aread(found.thumb_ref)
-        content = await self._blobs.aread(found.blob_ref)
+        found = await self._database.read(lambda connection: repository.refs(connection, org_id, picture_id))
+        if found is None:
+            raise NoSuchPicture("There is no such picture.")
+        blob_ref, thumb_ref = found
+        if thumb_ref:
+            return await self._blobs.aread(thumb_ref)
+        content = await self._blobs.aread(blob_ref)
         async with self._thumbnails:
             small = await asyncio.to_thread(thumbnail, content)
         ref = await self._blobs.aput(small)

@@ -1,7 +1,8 @@
 """Reads the studio's files and names them by their content. Knows no HTTP and no routes.
 
 All files lie under one folder whose name is a hash of all of them. Modules import each other by relative paths, so a
-page always gets modules of one version, and browsers may keep each file for ever.
+page always gets modules of one version, and browsers may keep each file for ever. What a page cannot start without is
+named in its head, so that browsers fetch all of it at once; the style sheets come as one file.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _TYPES: Final = {
 _PACKED: Final = frozenset({"js", "css", "svg"})
 _PAGE: Final = "index.html"
 _MAIN: Final = "js/main.js"
+_PAGES: Final = "js/pages.js"
+_STYLES: Final = "css/studio.css"
+_STYLE: Final = re.compile(r'<link rel="stylesheet" href="\{base\}/(css/[^"]+)">\n')
+_LAZY: Final = re.compile(r'^  \{ path: "([^"]+)".*\bimport\("\./([^"]+)"\)', re.MULTILINE)
 _IMPORT: Final = re.compile(
     r"""^(?:import|export)[\s{*][^;'"()=]*?from\s*["'](\.[^"']+)["']|\bfrom["'](\.[^"']+)["']""", re.MULTILINE
 )
@@ -55,7 +60,7 @@ class Files:
 
     Attributes:
         digest: Hash of all of them, 16 hex digits.
-        page: The HTML of every address.
+        page: The HTML of every address whose own code comes with the studio.
     """
 
     def __init__(self, folder: Traversable | None = None) -> None:
@@ -66,10 +71,23 @@ class Files:
         for path, content in read.items():
             total.update(f"\0{path}\0{len(content)}\0".encode() + content)
         self.digest = total.hexdigest()[:16]
+        page, read[_STYLES] = _one_sheet(page, read)
         self._files = {path: _file(path, content) for path, content in read.items() if _ending(path) in _TYPES}
-        needed = "".join(f'<link rel="modulepreload" href="{{base}}/{p}">\n' for p in self.needed_by(_MAIN))
-        base = f"/studio/{self.digest}"
-        self.page = page.replace("<!-- modules -->\n", needed).replace("{base}", base).encode()
+        main = self.needed_by(_MAIN)
+        self.page = self._page(page, main)
+        own = _LAZY.findall(read.get(_PAGES, b"").decode())
+        self._pages = {
+            _pattern(address): self._page(page, [*main, *(p for p in self.needed_by(f"js/{module}") if p not in main)])
+            for address, module in own
+        }
+
+    def page_at(self, address: str) -> bytes:
+        """Return the HTML of an address, given as the pattern of its route; it names the modules of that page too."""
+        return self._pages.get(_pattern(address), self.page)
+
+    def _page(self, page: str, modules: list[str]) -> bytes:
+        needed = "".join(f'<link rel="modulepreload" href="{{base}}/{path}">\n' for path in modules)
+        return page.replace("<!-- modules -->\n", needed).replace("{base}", f"/studio/{self.digest}").encode()
 
     def get(self, path: str) -> File | None:
         """Return a file by its path, or nothing."""
@@ -97,6 +115,19 @@ class Files:
             names = (one or other for one, other in _IMPORT.findall(self._files[here].content.decode()))
             waiting += [normpath(join(dirname(here), name)) for name in names]
         return found
+
+
+def _one_sheet(page: str, read: dict[str, bytes]) -> tuple[str, bytes]:
+    """Put the style sheets of a page together, in their order, and name the whole in their place."""
+    paths = _STYLE.findall(page)
+    whole = b"\n".join(read[path] for path in paths)
+    link = f'<link rel="stylesheet" href="{{base}}/{_STYLES}">\n' if paths else ""
+    return _STYLE.sub("", page).replace("<!-- modules -->\n", f"{link}<!-- modules -->\n"), whole
+
+
+def _pattern(address: str) -> str:
+    """Return an address with its parts unnamed; the router of the page writes ``:id``, the server ``{id}``."""
+    return re.sub(r":\w+|\{\w+\}", "*", address)
 
 
 def _walk(folder: Traversable, inside: str = "") -> Iterator[tuple[str, bytes]]:

@@ -1,10 +1,12 @@
-"""Routes of the studio: one page for every address of it, and its files. Knows neither accounts nor pictures.
+"""Routes of the studio: a page for every address of it, and its files. Knows neither accounts nor pictures.
 
-The page is the same for everybody and shows nothing by itself; what a visitor may see comes from the API.
+A page differs from others only in the files that it asks for ahead; it is the same for everybody and shows nothing by
+itself. What a visitor may see comes from the API.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fastapi import APIRouter
@@ -43,6 +45,15 @@ _ICON: Final = "img/icon.svg"
 _METHODS: Final = ["GET", "HEAD"]
 
 
+def _sender(page: bytes) -> Callable[[], Awaitable[Response]]:
+    """Return what answers with a page; the page names its files by hash, so it must be fresh itself."""
+
+    async def send() -> Response:
+        return Response(page, media_type="text/html", headers={"cache-control": "no-cache"})
+
+    return send
+
+
 def router(files: Files | None = None) -> APIRouter:
     """Return the studio's routes.
 
@@ -52,12 +63,8 @@ def router(files: Files | None = None) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     served = files or Files()
 
-    async def page() -> Response:
-        """Send the page; it names its files by hash, so it must be fresh itself."""
-        return Response(served.page, media_type="text/html", headers={"cache-control": "no-cache"})
-
     for address in ADDRESSES:
-        routes.add_api_route(address, page, methods=_METHODS, response_class=Response)
+        routes.add_api_route(address, _sender(served.page_at(address)), methods=_METHODS, response_class=Response)
 
     @routes.api_route("/favicon.ico", methods=_METHODS)
     async def icon(request: Request) -> Response:

@@ -46,11 +46,20 @@ function address(path, params, query) {
   return text ? `${filled}?${text}` : filled;
 }
 
+/** Take the answer that boot.js has asked for already, if it has; a second request for the same goes to the server. */
+function takeEarly(url) {
+  const answer = window.keelbillEarly?.[url];
+  if (answer) delete window.keelbillEarly[url];
+  return answer;
+}
+
 async function send(method, url, { body, form, headers, signal: aborted, keepalive }) {
   const sent = { ...headers };
   if (method !== "GET" && session.peek()) sent["x-csrf-token"] = session.peek().csrf_token;
   if (body !== undefined) sent["content-type"] = "application/json";
   try {
+    const early = method === "GET" && !headers ? takeEarly(url) : undefined;
+    if (early) return await early;
     return await fetch(url, {
       method,
       headers: sent,

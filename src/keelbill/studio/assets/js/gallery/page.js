@@ -1,5 +1,5 @@
 // The gallery: search, filters, the grid, and above it one picture or two that are compared.
-import { html, useEffect, useState } from "../lib.js";
+import { html, useEffect, useRef, useState } from "../lib.js";
 import { t } from "../i18n/index.js";
 import { chooseRecipeFile, useDroppedRecipe } from "../recipes/drop.js";
 import { navigate, place } from "../router.js";
@@ -42,12 +42,12 @@ export function page({ parts }) {
   const [selecting, setSelecting] = useState(false);
   const [panel, setPanel] = useState(() => isWide() && localStorage.getItem(PANEL) === "open");
   const [firstShown] = useState(() => list.peek().filter && parts.id);
+  const isNew = useRef(true);
   useEffect(() => {
-    if (!(firstShown && parts.id)) show(filter);
+    const again = isNew.current && !parts.id; // what was shown before is asked for again when the page is opened
+    isNew.current = false;
+    if (!(firstShown && parts.id)) show(filter, { again });
   }, [JSON.stringify(filter)]);
-  useEffect(() => {
-    if (!parts.id) show(filter, { again: true });
-  }, []);
   const { items, loading, done, error } = list.value;
   const chosen = selected.size ? items.filter((picture) => selected.has(picture.id)) : [];
   const change = (values) => navigate(addressOf({ ...filter, ...values }), { replace: true });

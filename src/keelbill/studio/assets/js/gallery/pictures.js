@@ -8,6 +8,7 @@ import { onLeave } from "../shell/leave.js";
 import { toast } from "../state/toasts.js";
 import { say } from "./texts.js";
 
+const FIRST_PAGE = 60;
 const PAGE = 200;
 const DAY_MS = 86_400_000;
 const THINK_MS = 7000;
@@ -23,18 +24,19 @@ onLeave(() => {
   list.value = { key: null, items: [], cursor: "", done: false, loading: false, error: null };
 });
 
-function queryOf(filter) {
+function queryOf(filter, cursor) {
   const days = { today: 1, week: 7, month: 30, year: 365 }[filter.when];
   const from_ms = filter.when === "today" ? new Date().setHours(0, 0, 0, 0) : days ? Date.now() - days * DAY_MS : undefined;
   const { text, model, album, tag, size, key, source } = filter;
-  return { text, model, album, tag, size, key, source, favourite: filter.favourite ? "true" : undefined, from_ms, limit: PAGE };
+  return { text, model, album, tag, size, key, source, favourite: filter.favourite ? "true" : undefined, from_ms, cursor, limit: cursor ? PAGE : FIRST_PAGE };
 }
 
 /** Show the pictures that fit a filter {text, model, favourite, when, album, tag, size, key, source}, from the newest. */
 export function show(filter, { again = false } = {}) {
   const key = JSON.stringify(filter);
   if (!again && list.peek().key === key && !list.peek().error) return;
-  list.value = { key, filter, items: again ? list.peek().items : [], cursor: "", done: false, loading: false, error: null, fresh: true };
+  const items = list.peek().key === key ? list.peek().items : [];
+  list.value = { key, filter, items, cursor: "", done: false, loading: false, error: null, fresh: true };
   more();
 }
 
@@ -44,7 +46,7 @@ export async function more() {
   if (now.loading || now.done || now.key === null) return;
   list.value = { ...now, loading: true, error: null };
   try {
-    const page = await call("GET /api/gallery", { query: { ...queryOf(now.filter), cursor: now.cursor } });
+    const page = await call("GET /api/gallery", { query: queryOf(now.filter, now.cursor) });
     if (list.peek().key !== now.key) return;
     const came = page.pictures.filter((picture) => !doomed.has(picture.id));
     list.value = { ...list.peek(), items: now.fresh ? came : [...list.peek().items, ...came], cursor: page.next_cursor, done: !page.next_cursor, loading: false, fresh: false };

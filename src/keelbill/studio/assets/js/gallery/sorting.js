@@ -71,7 +71,7 @@ export function TagsOfOne({ picture, onChanged }) {
     try {
       await changeTags([picture.id], wanted);
       setProblem("");
-      setText("");
+      if (wanted.add) setText(""); // taking a tag away leaves what is being typed meanwhile
       const gone = new Set(wanted.remove || []);
       onChanged([...new Set([...picture.tags, ...(wanted.add || [])])].filter((tag) => !gone.has(tag)).sort());
     } catch (error) {
