@@ -106,7 +106,7 @@ def test_the_queue_is_paused_and_a_job_cancelled(server: LiveServer, real_browse
             expect(page.get_by_role("heading", name="Nothing runs and nothing waits")).to_be_visible()
         assert server.client.get(f"/api/jobs/{ids[0]}").json()["state"] == "succeeded"
     finally:
-        server.platform.gateway.is_paused = False
+        server.platform.gateway._course.is_paused = False
 
 
 def test_a_code_is_made_and_shown_once(server: LiveServer, real_browser: Browser) -> None:

@@ -45,7 +45,7 @@ class TestFinished:
     async def test_a_replay_needs_neither_credits_nor_a_place_in_the_queue(self, house: House) -> None:
         ann = house.account("6.5")
         await house.jobs.run(ann, wish(), KEY)
-        house.gateway.is_draining = True
+        house.gateway._course.is_draining = True
         assert (await house.jobs.run(ann, wish(), KEY)).replayed
 
     async def test_without_a_key_every_request_is_its_own(self, house: House) -> None:

@@ -141,7 +141,7 @@ class TestCancel:
         async with houses.open(start=False) as house:
             ann = house.account("25")
             ticket = await house.jobs.submit(ann, wish())
-            house.gateway._active.clear()
+            house.gateway.roll.forget_all()
             assert await house.jobs.cancel(ann, ticket.job_id)
             assert (house.job(ticket.job_id).state, house.balance(ann).held) == ("cancelled", 0)
 
@@ -177,7 +177,7 @@ class TestEvents:
             ann = house.account("25")
             ticket = await house.jobs.submit(ann, wish(is_async=True))
             await house.until(ticket.job_id, "succeeded", "failed")
-            house.gateway._jobs.clear()
+            house.gateway.roll.forget_all()
             (event,) = [event async for event in house.jobs.events(ann, ticket.job_id)]
             assert isinstance(event, kind)
 
@@ -185,7 +185,7 @@ class TestEvents:
         async with houses.open(start=False) as house:
             ann = house.account("25")
             ticket = await house.jobs.submit(ann, wish())
-            house.gateway._jobs.clear()
+            house.gateway.roll.forget_all()
             await house.book.claim(ticket.job_id, "far-away", 15.0)
             events = house.jobs.events(ann, ticket.job_id)
             assert await anext(events) == Started("far-away", 1)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from keelbill.core.errors import NotFound, RateLimited, Unavailable
-from keelbill.serving import gateway as gateway_module
+from keelbill.serving import course, scribe
 from keelbill.serving.admission import Limits
 from keelbill.serving.gateway import Gateway
 from keelbill.serving.messages import (
@@ -340,7 +340,7 @@ class TestLostWorkers:
             await gateway.submit(spec())
             await until_running(gateway, "a")
             late = Succeeded(image=b"late", media_type="image/png", width=1, height=1, seed=1, model="m")
-            gateway._on_event("a", 0, late)
+            gateway._course.on_event("a", 0, late)
             assert gateway.snapshot().stale == 1
             assert book.rows["a"].result is None
             assert ("a", 0) in pool.acknowledged
@@ -395,7 +395,8 @@ class TestLeases:
 class TestABookThatIsAway:
     @pytest.fixture(autouse=True)
     def _no_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(gateway_module, "BACK_OFF_S", 0.01)
+        for module in (course, scribe):
+            monkeypatch.setattr(module, "BACK_OFF_S", 0.01)
 
     async def test_before_the_job_begins(self) -> None:
         book = MemoryBook(away=True)
