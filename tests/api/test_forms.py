@@ -14,6 +14,7 @@ from starlette.types import Message
 from keelbill.api.forms import (
     MAX_FILES,
     MAX_PARTS,
+    MAX_PREAMBLE_BYTES,
     MAX_TEXT_BYTES,
     SPOOL_BYTES,
     Form,
@@ -122,6 +123,55 @@ class TestReading:
 
     async def test_text_with_an_empty_file_name(self) -> None:
         assert (await read(asked(multipart(part("prompt", "a", filename=""))))).fields == {"prompt": "a"}
+
+    @pytest.mark.parametrize("charset", ["ISO-8859-1", "latin1", '"windows-1252"'], ids=range(3))
+    async def test_text_labelled_by_an_older_library(self, charset: str) -> None:
+        body = multipart(
+            part("prompt", "Käse".encode("latin-1"), headers=f"content-type: text/plain; charset={charset}\r\n")
+        )
+        assert (await read(asked(body))).fields == {"prompt": "Käse"}
+
+    @pytest.mark.parametrize("head", ["name=prompt", "NAME=prompt", 'filename=""; name="prompt"'], ids=range(3))
+    async def test_ways_to_write_a_name(self, head: str) -> None:
+        body = f"--{BOUNDARY}\r\nContent-Disposition: Form-Data; {head}\r\n\r\na\r\n--{BOUNDARY}--\r\n"
+        assert (await read(asked(body.encode()))).fields == {"prompt": "a"}
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "; filename*=UTF-8''%E2%82%AC%2Ejpg",
+            "; filename*=utf-8'en'%E2%82%AC.jpg",
+            '; filename="\u20ac.jpg"',
+            "; filename=\u20ac.jpg; filename*=utf-8''other.jpg",
+        ],
+        ids=range(4),
+    )
+    async def test_file_name_beyond_ascii(self, name: str) -> None:
+        head = f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="image"{name}\r\n\r\n'
+        form = await read(asked(head.encode() + b"\xff\xd8" + f"\r\n--{BOUNDARY}--\r\n".encode()))
+        assert form.files["image"].filename == "\u20ac.jpg"
+        assert form.files["image"].size == 2
+
+    @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream"])
+    async def test_a_file_without_a_name(self, kind: str) -> None:
+        form = await read(asked(multipart(part("image", b"\x89PNG", headers=f"content-type: {kind}\r\n"))))
+        assert form.files["image"].size == 4
+
+    async def test_text_of_an_older_library_with_an_empty_file_name(self) -> None:
+        body = multipart(part("prompt", "a", filename="", headers="content-type: application/octet-stream\r\n"))
+        assert (await read(asked(body))).fields == {"prompt": "a"}
+
+    @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream"])
+    async def test_a_page_whose_file_was_not_chosen(self, kind: str) -> None:
+        body = multipart(part("image", b"", filename="", headers=f"content-type: {kind}\r\n"), part("prompt", "a"))
+        form = await read(asked(body), known={"image", "prompt"})
+        assert (form.files, form.fields) == ({}, {"prompt": "a"})
+
+    @pytest.mark.parametrize("size", [1, 7, 10_000])
+    async def test_what_precedes_the_first_boundary_means_nothing(self, size: int) -> None:
+        body = b"A form in parts.\r\n--front\r\n" + multipart(part("prompt", "a"))
+        request = asked(body[start : start + size] for start in range(0, len(body), size))
+        assert (await read(request)).fields == {"prompt": "a"}
 
     async def test_quoted_boundary(self) -> None:
         body = multipart(part("prompt", "a"))
@@ -258,6 +308,14 @@ class TestRefused:
     )
     async def test_broken_form(self, body: bytes) -> None:
         assert await problem(asked(body))
+
+    async def test_a_body_with_another_boundary(self) -> None:
+        body = multipart(part("prompt", "a" * MAX_PREAMBLE_BYTES)).replace(BOUNDARY.encode(), b"another")
+        assert "boundary that content-type names" in await problem(asked(body))
+
+    async def test_a_picture_sent_as_text(self) -> None:
+        told = await problem(asked(multipart(part("image", b"\x89PNG"))))
+        assert told == "image: must be UTF-8 text; give the part a filename if it is a file"
 
     async def test_noise_never_breaks_the_reader(self) -> None:
         chance = random.Random(20261122)

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -31,7 +32,24 @@ SPOOL_BYTES = 256 * 1024
 FORM_OVERHEAD_BYTES = 64 * 1024
 """What a form may add to the largest file, on routes that promise a size of the file and not of the body."""
 
+MAX_PREAMBLE_BYTES = 4096
+"""What may stand before the first boundary, where it means nothing (RFC 2046, 5.1.1)."""
+
+CHARSETS = {
+    "": "utf-8",
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "us-ascii": "utf-8",
+    "ascii": "utf-8",
+    "iso-8859-1": "cp1252",
+    "latin1": "cp1252",
+    "windows-1252": "cp1252",
+}
+"""How text that names its charset is read. A well-known HTTP library of Java labels every text field iso-8859-1, which
+browsers read as windows-1252 (WHATWG Encoding)."""
+
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*\"?utf-8'[^';]*'([^;\"\s]+)", re.IGNORECASE)
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _EXPONENT = re.compile(r"[eE]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -129,6 +147,7 @@ class _Part:
     headers: dict[bytes, bytes] = field(default_factory=dict)
     name: str = ""
     charset: str = "utf-8"
+    is_named: bool = False
     upload: Upload | None = None
     text: bytearray | None = None
 
@@ -203,8 +222,10 @@ class _Reader:
             raise InvalidRequest(f"{part.name}: content-transfer-encoding must be binary")
         kind, parameters = parse_options_header(part.headers.get(b"content-type", b""))
         part.charset = parameters.get(b"charset", b"utf-8").decode("latin-1").lower()
-        if filename := options.get(b"filename", b""):
-            part.upload = Upload(part.name, filename.decode("utf-8", "replace"), kind.decode("latin-1"))
+        filename = _file_name(part.headers, options)
+        part.is_named = bool(filename)
+        if filename or _is_nameless_file(kind, options):
+            part.upload = Upload(part.name, filename or part.name, kind.decode("latin-1"))
             self.closing.append(part.upload)
         else:
             part.text = bytearray()
@@ -234,7 +255,8 @@ class _Reader:
         if not known and self.unknown == "refuse":
             raise InvalidRequest(f"{part.name}: unknown field")
         if part.upload is not None:
-            self._keep_file(part.upload, known)
+            if part.upload.size or part.is_named:
+                self._keep_file(part.upload, known)
         elif part.text is not None:
             self._keep_text(part.name, part.charset, bytes(part.text), known)
 
@@ -252,12 +274,12 @@ class _Reader:
             return
         if not self.last_wins(name):
             self._note(name)
-        if charset not in ("utf-8", "utf8", "us-ascii", "ascii"):
-            raise InvalidRequest(f"{name}: must be UTF-8 text")
+        if charset not in CHARSETS:
+            raise InvalidRequest(f"{name}: must be UTF-8 text, not {charset[:40]!r}")
         try:
-            text = data.decode("utf-8")
+            text = data.decode(CHARSETS[charset])
         except UnicodeDecodeError as error:
-            raise InvalidRequest(f"{name}: must be UTF-8 text") from error
+            raise InvalidRequest(f"{name}: must be UTF-8 text; give the part a filename if it is a file") from error
         if text:
             self.form.fields[name] = text
 
@@ -295,6 +317,19 @@ def _name(raw: bytes) -> str:
     return name
 
 
+def _file_name(headers: dict[bytes, bytes], options: dict[bytes, bytes]) -> str:
+    """Return the name of a file; older clients send names beyond ASCII as ``filename*`` alone (RFC 5987)."""
+    name = options.get(b"filename", b"")
+    if not name and (extended := _EXTENDED_NAME.search(headers.get(b"content-disposition", b""))):
+        name = unquote_to_bytes(extended[1])
+    return name.decode("utf-8", "replace")
+
+
+def _is_nameless_file(kind: bytes, options: dict[bytes, bytes]) -> bool:
+    """Whether a part without a file name says by its type that it is a file."""
+    return kind.startswith(b"image/") or (kind == b"application/octet-stream" and b"filename" not in options)
+
+
 def _never(_: str) -> bool:
     return False
 
@@ -327,12 +362,15 @@ async def read_form(
         UnsupportedMedia: The body is compressed.
     """
     reader = _Reader(known, unknown, repeated_files, last_wins)
-    parser = _multipart_parser(request.headers.getlist("content-type"), reader)
+    boundary = _boundary(request.headers.getlist("content-type"))
+    callbacks: Any = reader.callbacks()
+    parser = MultipartParser(boundary, callbacks, max_header_size=MAX_PART_HEADER_BYTES)
+    preamble = _Preamble(b"--" + boundary)
     visit_of(request).closers.append(reader.close)
     try:
         async for chunk in _body(request, max_bytes):
             if not reader.ended:  # what follows the closing boundary means nothing (RFC 2046, 5.1.1) but counts
-                parser.write(chunk)
+                parser.write(preamble.without(chunk))
                 await reader.settle()
     except FormParserError as error:
         raise InvalidRequest(f"body: is no valid multipart form ({error})") from error
@@ -341,7 +379,7 @@ async def read_form(
     return reader.form
 
 
-def _multipart_parser(content_types: list[str], reader: _Reader) -> MultipartParser:
+def _boundary(content_types: list[str]) -> bytes:
     if not content_types:
         raise InvalidRequest("content-type: required")
     kind, options = parse_options_header(content_types[0])
@@ -350,8 +388,29 @@ def _multipart_parser(content_types: list[str], reader: _Reader) -> MultipartPar
     boundary = options.get(b"boundary", b"")
     if not _BOUNDARY.fullmatch(boundary):
         raise InvalidRequest("content-type: the boundary must have 1 to 70 legal characters")
-    callbacks: Any = reader.callbacks()
-    return MultipartParser(boundary, callbacks, max_header_size=MAX_PART_HEADER_BYTES)
+    return boundary
+
+
+class _Preamble:
+    """Drops what stands before the first boundary; the parser knows no preamble."""
+
+    def __init__(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
+        self._waiting: bytes | None = b""
+
+    def without(self, chunk: bytes) -> bytes:
+        """Return the part of a piece of the body that the parser is to see."""
+        if self._waiting is None:
+            return chunk
+        head = self._waiting + chunk
+        start = 0 if head.startswith(self._delimiter) else head.find(b"\r\n" + self._delimiter) + 2
+        if start != 1:
+            self._waiting = None
+            return head[start:]
+        if len(head) > MAX_PREAMBLE_BYTES:
+            raise InvalidRequest("body: must begin with the boundary that content-type names")
+        self._waiting = head
+        return b""
 
 
 async def _body(request: Request, max_bytes: int) -> AsyncIterator[bytes]:

@@ -22,7 +22,7 @@ def test_json_where_it_is_named(accept: str) -> None:
     assert wants_json(accept)
 
 
-@pytest.mark.parametrize("accept", [None, "", "*/*", "image/*", "image/png", "image/webp;q=0.8, text/html"])
+@pytest.mark.parametrize("accept", [None, "", "*/*", "*", "image/*", "image/png", "image/webp;q=0.8, text/html"])
 def test_bytes_otherwise(accept: str | None) -> None:
     assert not wants_json(accept)
 

@@ -440,6 +440,11 @@ class TestWrongParameters:
         answer = api.post(SD3, files=[("prompt", (None, "a")), ("prompt", (None, "b"))])
         assert (answer.status_code, errors_of(answer)) == (400, ["prompt: must be sent once"])
 
+    def test_text_from_a_file(self, api: httpx.Client) -> None:
+        files = {"prompt": ("prompt.txt", b"an apple"), "seed": ("seed", b""), "model": (None, " sd3.5-flash\n")}
+        told = "prompt: must be sent as text, not as a file"
+        assert errors_of(api.post(SD3, files=files)) == [told]
+
     def test_no_content_type(self, api: httpx.Client) -> None:
         answer = api.post(SD3, content=b"")
         assert (answer.status_code, errors_of(answer)) == (400, ["content-type: required"])
@@ -455,7 +460,10 @@ class TestWrongParameters:
 
     def test_text_that_is_not_utf8(self, api: httpx.Client) -> None:
         answer = api.post(SD3, files={"prompt": (None, b"\xff\xfe")})
-        assert (answer.status_code, errors_of(answer)) == (400, ["prompt: must be UTF-8 text"])
+        assert (answer.status_code, errors_of(answer)) == (
+            400,
+            ["prompt: must be UTF-8 text; give the part a filename if it is a file"],
+        )
 
     def test_unknown_paths(self, api: httpx.Client) -> None:
         answer = api.post("/v2beta/stable-image/generate/sd4", **form(prompt="a"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -94,6 +94,7 @@ class Choice(Parameter):
 
     def from_text(self, text: str) -> str:
         """See `Parameter.from_text`."""
+        text = text.strip()
         if text not in self.allowed:
             raise Problem(f"must be one of {', '.join(self.allowed)}")
         return text
@@ -235,8 +236,15 @@ class Values:
         return self._given.get(name, self._defaults.get(name))
 
 
-def read_form(parameters: Sequence[Parameter], fields: Mapping[str, str]) -> tuple[Values, list[str]]:
+def read_form(
+    parameters: Sequence[Parameter], fields: Mapping[str, str], files: Collection[str] = ()
+) -> tuple[Values, list[str]]:
     """Read the text fields of a form; fields that no parameter names are passed over.
+
+    Args:
+        parameters: What the service knows.
+        fields: Texts by name.
+        files: Names of what came as a file that is not empty; text must not.
 
     Returns:
         The values, and a sentence ``"field: what is allowed"`` for each one that cannot be used.
@@ -246,7 +254,9 @@ def read_form(parameters: Sequence[Parameter], fields: Mapping[str, str]) -> tup
     for parameter in parameters:
         text = fields.get(parameter.name, "")
         if not text:
-            if parameter.required:
+            if parameter.name in files:
+                problems.append(f"{parameter.name}: must be sent as text, not as a file")
+            elif parameter.required:
                 problems.append(f"{parameter.name}: required")
             continue
         try:

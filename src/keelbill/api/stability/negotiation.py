@@ -13,7 +13,8 @@ _JSON = frozenset({"application/json", "application/*"})
 def wants_json(accept: str | None) -> bool:
     """Tell whether the answer is JSON; else it is the picture itself.
 
-    A list that names JSON anywhere gets JSON. A missing header, ``*/*`` and any image type get the bytes.
+    A list that names JSON anywhere gets JSON. A missing header, ``*/*`` (some Java clients say ``*``)
+    and any image type get the bytes.
 
     Raises:
         Problem: The header admits neither.
@@ -22,6 +23,6 @@ def wants_json(accept: str | None) -> bool:
     types = [name for name in types if name]
     if any(name in _JSON for name in types):
         return True
-    if not types or any(name == "*/*" or name.startswith("image/") for name in types):
+    if not types or any(name in ("*/*", "*") or name.startswith("image/") for name in types):
         return False
     raise Problem("must admit application/json or image/*")

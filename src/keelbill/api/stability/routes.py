@@ -119,7 +119,7 @@ async def _read(
     """
     request = call.request
     files = {name: await upload.read() for name, upload in form.files.items()}
-    values, problems = read_fields(service.parameters, form.fields)
+    values, problems = read_fields(service.parameters, form.fields, {name for name, data in files.items() if data})
     faulty = {problem.partition(":")[0] for problem in problems}
     if "mode" not in faulty:
         found = service.rules(values, files.keys() | form.fields.keys())

@@ -267,7 +267,7 @@ async def _read_form(
         call.request, max_bytes=door.platform.settings.max_body_bytes, last_wins=lambda name: True
     )
     files = {wanted.name: await form.files[wanted.name].read() for wanted in fields if wanted.name in form.files}
-    values, problems = read_fields(parameters, form.fields)
+    values, problems = read_fields(parameters, form.fields, {name for name, file in form.files.items() if file.size})
     prompts, found = prompts_from_form(form.fields) if prompted else (Prompts(), [])
     pictures, refused = await door.clean(fields, files, form.fields)
     return _wanted(call, values, prompts, pictures, found + problems + refused, form.fields, files)
