@@ -54,7 +54,6 @@ class Evidence:
         own: Answers to whoever sent the canaries, but for those that make a secret and show it once.
         others: Answers to another account.
         secrets: Canaries by name that nobody may see again.
-        clear: Names of secrets that the server must be able to read.
         logged: Everything that was logged.
         metrics: What a monitor reads.
         files: Content of each file in the data folder, by its path there.
@@ -63,7 +62,6 @@ class Evidence:
     own: list[httpx.Response] = field(default_factory=list)
     others: list[httpx.Response] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)
-    clear: set[str] = field(default_factory=set)
     logged: str = ""
     metrics: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -276,7 +274,6 @@ def collect(live: LiveServer, doors: Doors, found: Evidence) -> None:
     hook = rich.post("/api/webhooks", json={"url": "http://127.0.0.1:9/hook", "events": ["job.succeeded"]})
     assert hook.status_code in (200, 201), hook.text
     found.secrets["webhook secret"] = hook.json()["secret"]
-    found.clear.add("webhook secret")
     found.own += send(rich, [("PUT", "/api/secrets/image_service", {"json": {"value": STORED_KEY}})])
     good = send(rich, requests_of(PROMPT))
     assert [f"{where(answer)} {answer.text[:200]}" for answer in good if answer.status_code not in (200, 202)] == []
@@ -364,10 +361,9 @@ def test_other_accounts(evidence: Evidence) -> None:
 
 def test_files_hold_secrets_hashed_or_sealed(evidence: Evidence) -> None:
     assert any(PROMPT.encode() in content for content in evidence.files.values()), "jobs keep their prompts"
-    hidden = {name: canary for name, canary in evidence.secrets.items() if name not in evidence.clear}
     wrong = {}
     for path, content in evidence.files.items():
-        if names := [name for name, canary in hidden.items() if canary.encode() in content]:
+        if names := [name for name, canary in evidence.secrets.items() if canary.encode() in content]:
             wrong[path] = names
     assert wrong == {}
 

@@ -32,6 +32,7 @@ from keelbill.serving.messages import ImageTask
 from keelbill.serving.scripted import Fault, ScriptedPool
 from keelbill.storage.blobs import BlobStore
 from keelbill.usage.service import Usage
+from keelbill.webhooks.seals import Seals
 from keelbill.webhooks.service import Webhooks
 
 PRICE = micro("6.5")
@@ -67,7 +68,7 @@ class House:
             needed_elsewhere=repository.wants_blob,
         )
         self.usage = Usage(self.database, self.clock)
-        self.webhooks = Webhooks(self.database, self.clock, self.settings)
+        self.webhooks = Webhooks(self.database, self.clock, self.settings, Seals(bytes(32)))
         parts = Parts(
             self.database,
             self.blobs,

@@ -54,6 +54,7 @@ from keelbill.telemetry.metrics import Metrics
 from keelbill.usage.service import Usage
 from keelbill.webhooks.caller import Caller
 from keelbill.webhooks.courier import Courier
+from keelbill.webhooks.seals import Seals
 from keelbill.webhooks.service import Webhooks
 from keelbill.workspace.runs import Runs
 from keelbill.workspace.schemas import Limits as WorkspaceLimits
@@ -282,11 +283,13 @@ def build_platform(
     blobs = BlobStore(settings.blobs_folder, min_free_bytes=settings.min_free_disk_bytes)
     ledger = Ledger(clock, PriceList.load(settings.home / "prices.toml", clock), settings)
     usage = Usage(database, clock)
-    webhooks = Webhooks(database, clock, settings)
+    seals = Seals(secret)
+    webhooks = Webhooks(database, clock, settings, seals)
     courier = Courier(
         database,
         clock,
         Caller(allow_private=settings.webhook_private_targets),
+        seals,
         on_try=partial(telemetry.heard, "outgoing"),
     )
     workspace = Workspace(database, blobs, clock, WorkspaceLimits(size_bytes=settings.workspace_bytes))

@@ -14,7 +14,8 @@ from keelbill.core.errors import AppError
 from keelbill.db.base import Database
 from keelbill.webhooks import repository
 from keelbill.webhooks.caller import Caller
-from keelbill.webhooks.schemas import Delivery, Webhook
+from keelbill.webhooks.schemas import Delivery, Sealed
+from keelbill.webhooks.seals import Seals
 from keelbill.webhooks.signatures import headers
 
 PAUSES_S: Final = (10, 60, 300, 1800)  # after the first, second, third and fourth try
@@ -33,6 +34,7 @@ class Courier:
         database: Where the queue is kept.
         clock: Decides what is due.
         caller: Sends.
+        seals: Opens the secrets that sign.
         idle_s: Pause between looks at an empty queue.
         on_try: Told what became of each try: ``delivered``, ``postponed`` or ``given_up``; for metrics.
     """
@@ -42,6 +44,7 @@ class Courier:
         database: Database,
         clock: Clock,
         caller: Caller,
+        seals: Seals,
         *,
         idle_s: float = 2.0,
         on_try: Callable[[str], None] = lambda outcome: None,
@@ -49,6 +52,7 @@ class Courier:
         self._database = database
         self._clock = clock
         self._caller = caller
+        self._seals = seals
         self._idle_s = idle_s
         self._on_try = on_try
         self._wake = asyncio.Event()
@@ -73,8 +77,8 @@ class Courier:
         now_ms = self._clock.now_ms()
         due = await self._database.write(lambda c: repository.claim_due(c, now_ms, now_ms + CLAIM_MS, BATCH))
         async with asyncio.TaskGroup() as tries:
-            for delivery, webhook in due:
-                tries.create_task(self._try(delivery, webhook))
+            for delivery, url, sealed in due:
+                tries.create_task(self._try(delivery, url, sealed))
         return len(due)
 
     async def _rest(self) -> None:
@@ -85,12 +89,12 @@ class Courier:
         except TimeoutError:
             return
 
-    async def _try(self, delivery: Delivery, webhook: Webhook) -> None:
-        body = delivery.payload.encode()
+    async def _try(self, delivery: Delivery, url: str, sealed: Sealed) -> None:
+        body, now_ms = delivery.payload.encode(), self._clock.now_ms()
         status, problem = 0, ""
         try:
-            signed = headers(webhook.secret, delivery.id, self._clock.now_ms() // 1000, body)
-            status = await self._caller.post(webhook.url, body, signed)
+            secrets = self._seals.open(delivery.webhook_id, sealed, now_ms)
+            status = await self._caller.post(url, body, headers(secrets, delivery.id, now_ms // 1000, body))
         except AppError as error:
             problem = error.message
         if not problem and not 200 <= status < 300:

@@ -17,6 +17,13 @@ class WebhooksOff(NotFound):
     """This installation does not call anybody."""
 
 
+class SecretLost(AppError):
+    """The secret that signs cannot be opened: the server's own secret is another one than when it was sealed."""
+
+    code = "webhook_secret_lost"
+    status = 500
+
+
 class CallFailed(AppError):
     """The receiver could not be reached or did not answer in time."""
 

@@ -12,7 +12,9 @@ webhook = Table(
     Column("id", String(32), primary_key=True),
     Column("org_id", String(32), nullable=False, index=True),
     Column("url", Text, nullable=False),
-    Column("secret", String(64), nullable=False),  # needed in clear to sign; shown to its owner once
+    Column("sealed", Text, nullable=False),  # the secret that signs, sealed with the server's own
+    Column("former_sealed", Text, nullable=False),  # the one before, which signs too until its time; "" if none
+    Column("former_until_ms", BigInteger, nullable=False),
     Column("events", Text, nullable=False),  # names, separated by spaces
     Column("enabled", Boolean, nullable=False),
     Column("failures", Integer, nullable=False),  # deliveries in a row that were given up

@@ -8,15 +8,24 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from keelbill.webhooks.models import webhook, webhook_delivery
-from keelbill.webhooks.schemas import Delivery, Webhook
+from keelbill.webhooks.schemas import Delivery, Sealed, Webhook
 
-_FOR_ORG: Final = select(webhook).where(webhook.c.org_id == bindparam("org_id")).order_by(webhook.c.id)
+_SHOWN: Final = select(
+    webhook.c.id,
+    webhook.c.org_id,
+    webhook.c.url,
+    webhook.c.events,
+    webhook.c.enabled,
+    webhook.c.failures,
+    webhook.c.created_ms,
+)
+_FOR_ORG: Final = _SHOWN.where(webhook.c.org_id == bindparam("org_id")).order_by(webhook.c.id)
 
 
-def add(connection: Connection, record: Webhook) -> None:
-    """Keep a new address."""
-    values = {name: getattr(record, name) for name in vars(record) if name != "events"}
-    connection.execute(insert(webhook), {**values, "events": " ".join(record.events)})
+def add(connection: Connection, record: Webhook, sealed: str) -> None:
+    """Keep a new address with its sealed secret."""
+    secrets = {"sealed": sealed, "former_sealed": "", "former_until_ms": 0}
+    connection.execute(insert(webhook), {**vars(record), "events": " ".join(record.events), **secrets})
 
 
 def of_org(connection: Connection, org_id: str) -> list[Webhook]:
@@ -26,8 +35,14 @@ def of_org(connection: Connection, org_id: str) -> list[Webhook]:
 
 def find(connection: Connection, webhook_id: str) -> Webhook | None:
     """Return one address, whoever owns it."""
-    row = connection.execute(select(webhook).where(webhook.c.id == webhook_id)).one_or_none()
+    row = connection.execute(_SHOWN.where(webhook.c.id == webhook_id)).one_or_none()
     return None if row is None else _webhook(row)
+
+
+def roll_secret(connection: Connection, webhook_id: str, sealed: str, former_until_ms: int) -> None:
+    """Keep a new secret; the one before signs beside it until a time."""
+    former = {"former_sealed": webhook.c.sealed, "former_until_ms": former_until_ms}
+    connection.execute(update(webhook).where(webhook.c.id == webhook_id).values(sealed=sealed, **former))
 
 
 def change(connection: Connection, webhook_id: str, values: Mapping[str, object]) -> None:
@@ -52,8 +67,12 @@ def add_deliveries(connection: Connection, records: Iterable[Delivery]) -> None:
     connection.execute(insert(webhook_delivery), [vars(record) for record in records])
 
 
-def claim_due(connection: Connection, now_ms: int, until_ms: int, limit: int) -> list[tuple[Delivery, Webhook]]:
-    """Take messages that are due and count the try; nobody else takes them before `until_ms`."""
+def claim_due(connection: Connection, now_ms: int, until_ms: int, limit: int) -> list[tuple[Delivery, str, Sealed]]:
+    """Take messages that are due and count the try; nobody else takes them before `until_ms`.
+
+    Returns:
+        Each with the URL it goes to and the secrets that sign it.
+    """
     due = (
         select(webhook_delivery.c.id)
         .where(webhook_delivery.c.state == "waiting", webhook_delivery.c.next_ms <= now_ms)
@@ -68,11 +87,10 @@ def claim_due(connection: Connection, now_ms: int, until_ms: int, limit: int) ->
     connection.execute(update(webhook_delivery).where(webhook_delivery.c.id.in_(ids)).values(**taken))
     rows = connection.execute(select(webhook_delivery).where(webhook_delivery.c.id.in_(ids)))
     deliveries = [Delivery(**row._mapping) for row in rows]
-    targets = connection.execute(
-        select(webhook).where(webhook.c.id.in_({delivery.webhook_id for delivery in deliveries}))
-    )
-    by_id = {row.id: _webhook(row) for row in targets}
-    return [(delivery, by_id[delivery.webhook_id]) for delivery in deliveries]
+    target = select(webhook.c.id, webhook.c.url, webhook.c.sealed, webhook.c.former_sealed, webhook.c.former_until_ms)
+    targets = connection.execute(target.where(webhook.c.id.in_({delivery.webhook_id for delivery in deliveries})))
+    by_id = {row.id: (row.url, Sealed(row.sealed, row.former_sealed, row.former_until_ms)) for row in targets}
+    return [(delivery, *by_id[delivery.webhook_id]) for delivery in deliveries]
 
 
 def change_delivery(connection: Connection, delivery_id: str, values: Mapping[str, object]) -> None:
@@ -108,6 +126,6 @@ def forget_finished(connection: Connection, before_ms: int) -> int:
     return connection.execute(delete(webhook_delivery).where(old)).rowcount
 
 
-def _webhook(row: Row[Any]) -> Webhook:
+def _webhook(row: Row[*tuple[Any, ...]]) -> Webhook:
     values = {**row._mapping}
     return Webhook(**{**values, "events": tuple(values["events"].split())})

@@ -18,7 +18,6 @@ class Webhook:
         id: 32 hex digits.
         org_id: Whose.
         url: What is called.
-        secret: ``whsec_`` and base64, for signatures; show it only to whoever registers the address.
         events: What it is called for.
         enabled: Whether it is called at all.
         failures: Deliveries in a row that were given up.
@@ -28,11 +27,38 @@ class Webhook:
     id: str
     org_id: str
     url: str
-    secret: str
     events: tuple[str, ...]
     enabled: bool
     failures: int
     created_ms: int
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The secrets that sign what goes to an address, as they are kept.
+
+    Attributes:
+        now: The newest.
+        former: The one before, "" if there is none.
+        former_until_ms: Until when that one signs too, milliseconds since 1970.
+    """
+
+    now: str
+    former: str = ""
+    former_until_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """An address with its newest secret, for whoever just had it made.
+
+    Attributes:
+        webhook: The address.
+        secret: ``whsec_`` and base64.
+    """
+
+    webhook: Webhook
+    secret: str
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,21 @@ from typing import Final
 from sqlalchemy import Connection
 
 from keelbill.core.clock import Clock
-from keelbill.core.errors import Conflict, InvalidRequest
+from keelbill.core.errors import Conflict, InvalidInput, InvalidRequest
 from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
 from keelbill.db.base import Database
 from keelbill.webhooks import repository
 from keelbill.webhooks.addresses import parse_url
 from keelbill.webhooks.errors import NoSuchWebhook, WebhooksOff
-from keelbill.webhooks.schemas import EVENTS, Delivery, Event, Webhook
+from keelbill.webhooks.schemas import EVENTS, Delivery, Event, Keyed, Webhook
+from keelbill.webhooks.seals import Seals
 from keelbill.webhooks.signatures import new_secret
 
 MAX_WEBHOOKS: Final = 10
 MAX_PAGE: Final = 100
+MAX_OVERLAP_S: Final = 30 * 86_400
+OVERLAP_S: Final = 86_400
 KEEP_DELIVERIES_MS: Final = 30 * 86_400_000
 
 
@@ -31,12 +34,14 @@ class Webhooks:
         database: Where both are kept.
         clock: Stamps messages.
         settings: `webhooks` turns everything here on.
+        seals: Closes the secrets that sign.
     """
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+    def __init__(self, database: Database, clock: Clock, settings: Settings, seals: Seals) -> None:
         self._database = database
         self._clock = clock
         self._settings = settings
+        self._seals = seals
 
     @property
     def is_on(self) -> bool:
@@ -57,8 +62,8 @@ class Webhooks:
             repository.add_deliveries(connection, [self._message(hook.id, event, payload) for hook in wanted])
         return len(wanted)
 
-    async def register(self, org_id: str, url: str, events: Sequence[str] = EVENTS) -> Webhook:
-        """Register an address; the record carries the secret, which is shown this once.
+    async def register(self, org_id: str, url: str, events: Sequence[str] = EVENTS) -> Keyed:
+        """Register an address and return it with its secret, which is shown this once.
 
         Raises:
             Conflict: The organisation has ten already.
@@ -68,15 +73,16 @@ class Webhooks:
         """
         self._require_on()
         parse_url(url, allow_private=self._settings.webhook_private_targets)
-        record = Webhook(new_id(), org_id, url, new_secret(), _known(events), True, 0, self._clock.now_ms())
+        record = Webhook(new_id(), org_id, url, _known(events), True, 0, self._clock.now_ms())
+        secret = new_secret()
 
         def add(connection: Connection) -> None:
             if len(repository.of_org(connection, org_id)) >= MAX_WEBHOOKS:
                 raise Conflict(f"webhooks: an account may register {MAX_WEBHOOKS}; remove one first.")
-            repository.add(connection, record)
+            repository.add(connection, record, self._seals.close(record.id, secret))
 
         await self._database.write(add)
-        return record
+        return Keyed(record, secret)
 
     async def of_org(self, org_id: str) -> list[Webhook]:
         """Return an organisation's addresses, oldest first."""
@@ -117,18 +123,27 @@ class Webhooks:
 
         return await self._database.write(apply)
 
-    async def roll_secret(self, org_id: str, webhook_id: str) -> Webhook:
-        """Give an address a new secret, which is shown this once; the old one is void at once.
+    async def roll_secret(self, org_id: str, webhook_id: str, overlap_s: int = OVERLAP_S) -> Keyed:
+        """Give an address a new secret, which is shown this once.
+
+        Args:
+            org_id: Whose the address is.
+            webhook_id: Which.
+            overlap_s: How long messages are signed with the old secret too, 0 to 30 days.
 
         Raises:
+            InvalidInput: The overlap is out of range.
             NoSuchWebhook: It does not exist or is somebody else's.
         """
         self._require_on()
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise InvalidInput("overlap_s", overlap_s, f"0 to {MAX_OVERLAP_S}")
+        secret, until_ms = new_secret(), self._clock.now_ms() + overlap_s * 1000
 
-        def apply(connection: Connection) -> Webhook:
-            _own(connection, org_id, webhook_id)
-            repository.change(connection, webhook_id, {"secret": new_secret()})
-            return _own(connection, org_id, webhook_id)
+        def apply(connection: Connection) -> Keyed:
+            found = _own(connection, org_id, webhook_id)
+            repository.roll_secret(connection, webhook_id, self._seals.close(webhook_id, secret), until_ms)
+            return Keyed(found, secret)
 
         return await self._database.write(apply)
 

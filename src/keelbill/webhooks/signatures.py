@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from keelbill.core.errors import InvalidInput
@@ -34,12 +35,16 @@ def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def headers(secret: str, message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """Return the three headers that go with a message."""
+def headers(secrets_now: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """Return the three headers that go with a message, with one signature for each secret.
+
+    Raises:
+        InvalidInput: A secret is malformed.
+    """
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": sign(secret, message_id, timestamp_s, body),
+        "webhook-signature": " ".join(sign(secret, message_id, timestamp_s, body) for secret in secrets_now),
     }
 
 

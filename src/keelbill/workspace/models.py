@@ -27,6 +27,7 @@ workspace_file = Table(
     UniqueConstraint("org_id", "user_id", "area", "folder", "name"),
 )
 _temp = workspace_file.c.area == "temp"
+Index("ix_workspace_file_made", workspace_file.c.org_id, workspace_file.c.user_id, workspace_file.c.made_by)
 Index("ix_workspace_file_temp", workspace_file.c.created_ms, sqlite_where=_temp, postgresql_where=_temp)
 
 workspace_counter = Table(

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Final
 
-from joserfc import jwe
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from keelbill.core.clock import Clock
 from keelbill.core.errors import InvalidInput, NotFound
+from keelbill.core.sealing import Seal
 from keelbill.db.base import Database
 from keelbill.workspace.models import workspace_secret as table
 from keelbill.workspace.schemas import Account
 
 NAMES: Final = ("image_service",)
 MAX_VALUE: Final = 512
-_HEADER: Final = {"alg": "dir", "enc": "A256GCM"}
 _VALUE: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class Secrets:
     """The secrets of all accounts; only a run of the account itself gets to see one.
 
-    Each is sealed with a key of its own, made of the server's secret, the account and the name (JWE with direct
-    A256GCM, RFC 7516), so that a row that is copied elsewhere opens nothing.
+    Each is sealed for its account and name, so that a row that is copied elsewhere opens nothing.
 
     Args:
         database: Where rows are kept.
@@ -38,7 +33,7 @@ class Secrets:
     def __init__(self, database: Database, clock: Clock, secret: bytes) -> None:
         self._database = database
         self._clock = clock
-        self._secret = secret
+        self._seal = Seal(secret, "workspace secret")
 
     async def names(self, account: Account) -> dict[str, int]:
         """Return which secrets an account has, with the milliseconds since 1970 of their making."""
@@ -55,7 +50,7 @@ class Secrets:
         _require(name)
         if not _VALUE.fullmatch(value):
             raise InvalidInput("value", "…", f"1 to {MAX_VALUE} visible ASCII characters")
-        sealed = jwe.encrypt_compact(_HEADER, value.encode(), self._key(account, name))
+        sealed = self._seal.close(value, account.org_id, account.user_id, name)
         row = {"name": name, "sealed": sealed, "created_ms": self._clock.now_ms()}
         of_account = {"org_id": account.org_id, "user_id": account.user_id}
 
@@ -71,11 +66,7 @@ class Secrets:
         sealed = await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
         if sealed is None:
             return ""
-        try:
-            opened = jwe.decrypt_compact(sealed, self._key(account, name), algorithms=list(_HEADER.values()))
-        except JoseError:
-            return ""
-        return (opened.plaintext or b"").decode()
+        return self._seal.open(sealed, account.org_id, account.user_id, name) or ""
 
     async def forget(self, account: Account, name: str) -> None:
         """Forget a secret.
@@ -86,10 +77,6 @@ class Secrets:
         statement = delete(table).where(_of(account), table.c.name == name)
         if not await self._database.write(lambda c: c.execute(statement).rowcount):
             raise NotFound(f"There is no secret {name!r}.")
-
-    def _key(self, account: Account, name: str) -> OctKey:
-        words = "\0".join(("workspace secret", account.org_id, account.user_id, name))
-        return OctKey.import_key(hmac.digest(self._secret, words.encode(), "sha256"))
 
 
 def _require(name: str) -> None:

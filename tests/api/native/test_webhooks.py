@@ -107,6 +107,8 @@ def test_change_roll_and_remove(doors: Doors, receiver: Receiver) -> None:
     changed = ann.patch(hook, json={"enabled": False, "events": ["job.failed"]}).json()
     assert (changed["enabled"], changed["events"], changed["url"]) == (False, ["job.failed"], receiver.url)
     assert ann.post(f"{hook}/secret").json()["secret"] != made["secret"]
+    assert ann.post(f"{hook}/secret?overlap_s=0").status_code == 200
+    assert ann.post(f"{hook}/secret?overlap_s=2592001").status_code == 400
     assert ann.delete(hook).status_code == 204
     assert ann.get("/api/webhooks").json() == []
 

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from keelbill.api.deps import CanManageKeys, CanReadAccount, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL, Body, JsonRoute, View
-from keelbill.webhooks.schemas import EVENTS, Delivery, Event, Webhook
+from keelbill.webhooks.schemas import EVENTS, Delivery, Event, Keyed, Webhook
+from keelbill.webhooks.service import MAX_OVERLAP_S, OVERLAP_S
 
 router = APIRouter(prefix="/api/webhooks", tags=["Webhooks"], route_class=JsonRoute, responses=ERRORS)
 
@@ -108,10 +109,17 @@ async def remove_webhook(request: Request, caller: CanManageKeys, webhook_id: st
 
 @router.post("/{webhook_id}/secret", openapi_extra=WITH_CREDENTIAL)
 async def roll_webhook_secret(
-    request: Request, response: Response, caller: CanManageKeys, webhook_id: str
+    request: Request,
+    response: Response,
+    caller: CanManageKeys,
+    webhook_id: str,
+    overlap_s: Annotated[
+        int, Query(ge=0, le=MAX_OVERLAP_S, description="How long messages carry a signature of the old secret too.")
+    ] = OVERLAP_S,
 ) -> WebhookWithSecret:
-    """Replace the secret; the old one is void at once."""
-    return _with_secret(response, await platform_of(request).webhooks.roll_secret(caller.org_id, webhook_id))
+    """Replace the secret; for the overlap, messages are signed with the old one too."""
+    rolled = await platform_of(request).webhooks.roll_secret(caller.org_id, webhook_id, overlap_s)
+    return _with_secret(response, rolled)
 
 
 @router.post("/{webhook_id}/ping", status_code=202, openapi_extra=WITH_CREDENTIAL)
@@ -145,6 +153,6 @@ async def redeliver(request: Request, caller: CanManageKeys, webhook_id: str, de
     return DeliveryView.of(message)
 
 
-def _with_secret(response: Response, webhook: Webhook) -> WebhookWithSecret:
+def _with_secret(response: Response, made: Keyed) -> WebhookWithSecret:
     response.headers["cache-control"] = "no-store"
-    return WebhookWithSecret(webhook=WebhookView.of(webhook), secret=webhook.secret)
+    return WebhookWithSecret(webhook=WebhookView.of(made.webhook), secret=made.secret)

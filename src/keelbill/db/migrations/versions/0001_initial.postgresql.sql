@@ -239,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
---;
 CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
+--;
+CREATE INDEX ix_job_org_id_id ON job (org_id, id)
 --;
 CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS true AND charged_micro = 0
 --;
-CREATE INDEX ix_job_org_id_id ON job (org_id, id)
+CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -296,13 +296,13 @@ CREATE TABLE picture (
 --;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
 --;
-CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
+CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
 --;
 CREATE INDEX ix_picture_job_id ON picture (job_id)
 --;
-CREATE INDEX ix_picture_created_ms ON picture (created_ms)
+CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
 --;
-CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
+CREATE INDEX ix_picture_created_ms ON picture (created_ms)
 --;
 CREATE INDEX ix_picture_facets ON picture (org_id, model, width, height, kind, key_id, deleted_ms)
 --;
@@ -329,9 +329,9 @@ CREATE TABLE upload (
     CONSTRAINT pk_upload PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
---;
 CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
+--;
+CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
 --;
 CREATE INDEX ix_upload_created_ms ON upload (created_ms)
 --;
@@ -354,7 +354,9 @@ CREATE TABLE webhook (
     id VARCHAR(32) NOT NULL,
     org_id VARCHAR(32) NOT NULL,
     url TEXT NOT NULL,
-    secret VARCHAR(64) NOT NULL,
+    sealed TEXT NOT NULL,
+    former_sealed TEXT NOT NULL,
+    former_until_ms BIGINT NOT NULL,
     events TEXT NOT NULL,
     enabled BOOLEAN NOT NULL,
     failures INTEGER NOT NULL,
@@ -433,6 +435,8 @@ CREATE TABLE workspace_file (
     CONSTRAINT pk_workspace_file PRIMARY KEY (id),
     CONSTRAINT uq_workspace_file_org_id UNIQUE (org_id, user_id, area, folder, name)
 )
+--;
+CREATE INDEX ix_workspace_file_made ON workspace_file (org_id, user_id, made_by)
 --;
 CREATE INDEX ix_workspace_file_blob_ref ON workspace_file (blob_ref)
 --;
@@ -608,11 +612,11 @@ CREATE TABLE ledger_transfer (
     CONSTRAINT uq_ledger_transfer_hold_id UNIQUE (hold_id)
 )
 --;
-CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
---;
 CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
 --;
 CREATE INDEX ix_ledger_transfer_credit ON ledger_transfer (credit_wallet, id) WHERE credit_wallet >= 0
+--;
+CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
 --;
 CREATE OR REPLACE FUNCTION ledger_transfer_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'transfers are never changed or removed'; END $$
 --;
@@ -691,9 +695,9 @@ CREATE TABLE webhook_delivery (
     CONSTRAINT fk_webhook_delivery_webhook_id_webhook FOREIGN KEY(webhook_id) REFERENCES webhook (id) ON DELETE CASCADE
 )
 --;
-CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
---;
 CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
+--;
+CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
 --;
 CREATE TABLE hold_budget (
     hold_id VARCHAR(32) NOT NULL,
@@ -719,9 +723,9 @@ CREATE TABLE lot (
     CONSTRAINT fk_lot_source_transfer_ledger_transfer FOREIGN KEY(source_transfer) REFERENCES ledger_transfer (id)
 )
 --;
-CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
---;
 CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
+--;
+CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
 --;
 CREATE TABLE hold_lot (
     hold_id VARCHAR(32) NOT NULL,
