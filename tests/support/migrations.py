@@ -7,6 +7,7 @@ own.
 from __future__ import annotations
 
 import tempfile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,15 @@ def statements(database: Database) -> list[str]:
     event.listen(database.engine, "before_cursor_execute", listen)
     metadata.create_all(database.engine)
     event.remove(database.engine, "before_cursor_execute", listen)
-    return said
+    return in_order(said)
+
+
+def in_order(said: list[str]) -> list[str]:
+    """Sort indexes that follow one another, which come in another order in each process."""
+    found: list[str] = []
+    for is_index, some in groupby(said, lambda line: line.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))):
+        found += sorted(some) if is_index else some
+    return found
 
 
 def write(database: Database) -> None:
