@@ -37,7 +37,8 @@ def statements(database: Database) -> list[str]:
 def in_order(said: list[str]) -> list[str]:
     """Sort indexes that follow one another, which come in another order in each process."""
     found: list[str] = []
-    for is_index, some in groupby(said, lambda line: line.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))):
+    for is_index, run in groupby(said, lambda line: line.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))):
+        some = list(run)
         found += sorted(some) if is_index else some
     return found
 

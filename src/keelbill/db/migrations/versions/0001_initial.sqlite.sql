@@ -121,9 +121,9 @@ CREATE TABLE payment (
     CONSTRAINT uq_payment_provider_ref UNIQUE (provider_ref)
 )
 --;
-CREATE INDEX ix_payment_org_id ON payment (org_id)
---;
 CREATE INDEX ix_payment_charge_ref ON payment (charge_ref)
+--;
+CREATE INDEX ix_payment_org_id ON payment (org_id)
 --;
 CREATE TABLE payment_event (
     provider VARCHAR(16) NOT NULL,
@@ -239,13 +239,13 @@ CREATE TABLE job (
     CONSTRAINT pk_job PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
---;
-CREATE INDEX ix_job_org_id_id ON job (org_id, id)
---;
 CREATE INDEX ix_job_free ON job (org_id, finished_ms) WHERE is_filtered IS 1 AND charged_micro = 0
 --;
+CREATE INDEX ix_job_kept ON job (finished_ms) WHERE task != '' AND finished_ms > 0
+--;
 CREATE INDEX ix_job_open ON job (state) WHERE finished_ms = 0
+--;
+CREATE INDEX ix_job_org_id_id ON job (org_id, id)
 --;
 CREATE TABLE idempotency (
     org_id VARCHAR(32) NOT NULL,
@@ -294,19 +294,19 @@ CREATE TABLE picture (
     CONSTRAINT uq_picture_id UNIQUE (id)
 )
 --;
-CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
---;
-CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
---;
-CREATE INDEX ix_picture_job_id ON picture (job_id)
---;
 CREATE INDEX ix_picture_blob_ref ON picture (blob_ref)
 --;
 CREATE INDEX ix_picture_created_ms ON picture (created_ms)
 --;
+CREATE INDEX ix_picture_deleted ON picture (deleted_ms) WHERE deleted_ms > 0
+--;
 CREATE INDEX ix_picture_facets ON picture (org_id, model, width, height, kind, key_id, deleted_ms)
 --;
+CREATE INDEX ix_picture_job_id ON picture (job_id)
+--;
 CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
+--;
+CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
 --;
 CREATE VIRTUAL TABLE picture_text USING fts5(prompt, negative, content='picture', content_rowid='number', tokenize='unicode61 remove_diacritics 2')
 --;
@@ -337,11 +337,11 @@ CREATE TABLE upload (
     CONSTRAINT pk_upload PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
---;
 CREATE INDEX ix_upload_blob_ref ON upload (blob_ref)
 --;
 CREATE INDEX ix_upload_created_ms ON upload (created_ms)
+--;
+CREATE INDEX ix_upload_org_id_created_ms ON upload (org_id, created_ms)
 --;
 CREATE TABLE usage_day (
     org_id VARCHAR(32) NOT NULL,
@@ -420,9 +420,9 @@ CREATE TABLE moderation_review (
     CONSTRAINT pk_moderation_review PRIMARY KEY (id)
 )
 --;
-CREATE INDEX ix_moderation_review_org_id_state_id ON moderation_review (org_id, state, id)
---;
 CREATE INDEX ix_moderation_review_created_ms ON moderation_review (created_ms)
+--;
+CREATE INDEX ix_moderation_review_org_id_state_id ON moderation_review (org_id, state, id)
 --;
 CREATE TABLE workspace_file (
     id VARCHAR(32) NOT NULL,
@@ -444,13 +444,13 @@ CREATE TABLE workspace_file (
     CONSTRAINT uq_workspace_file_org_id UNIQUE (org_id, user_id, area, folder, name)
 )
 --;
-CREATE INDEX ix_workspace_file_made ON workspace_file (org_id, user_id, made_by)
---;
 CREATE INDEX ix_workspace_file_blob_ref ON workspace_file (blob_ref)
 --;
-CREATE INDEX ix_workspace_file_temp ON workspace_file (created_ms) WHERE area = 'temp'
---;
 CREATE INDEX ix_workspace_file_job_id ON workspace_file (job_id)
+--;
+CREATE INDEX ix_workspace_file_made ON workspace_file (org_id, user_id, made_by)
+--;
+CREATE INDEX ix_workspace_file_temp ON workspace_file (created_ms) WHERE area = 'temp'
 --;
 CREATE TABLE workspace_counter (
     org_id VARCHAR(32) NOT NULL,
@@ -502,9 +502,9 @@ CREATE TABLE graph_run (
     CONSTRAINT uq_graph_run_prompt_id UNIQUE (prompt_id)
 )
 --;
-CREATE INDEX ix_graph_run_open ON graph_run (state) WHERE state = 'open'
---;
 CREATE INDEX ix_graph_run_account ON graph_run (org_id, user_id, job_id)
+--;
+CREATE INDEX ix_graph_run_open ON graph_run (state) WHERE state = 'open'
 --;
 CREATE TABLE membership (
     org_id VARCHAR(32) NOT NULL,
@@ -565,9 +565,9 @@ CREATE TABLE api_key (
     CONSTRAINT uq_api_key_digest UNIQUE (digest)
 )
 --;
-CREATE INDEX ix_api_key_user_id ON api_key (user_id)
---;
 CREATE INDEX ix_api_key_org_id ON api_key (org_id)
+--;
+CREATE INDEX ix_api_key_user_id ON api_key (user_id)
 --;
 CREATE TABLE login_session (
     id VARCHAR(32) NOT NULL,
@@ -621,9 +621,9 @@ CREATE TABLE ledger_transfer (
 )
  WITHOUT ROWID
 --;
-CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
---;
 CREATE INDEX ix_ledger_transfer_credit ON ledger_transfer (credit_wallet, id) WHERE credit_wallet >= 0
+--;
+CREATE INDEX ix_ledger_transfer_debit ON ledger_transfer (debit_wallet, id) WHERE debit_wallet >= 0
 --;
 CREATE UNIQUE INDEX uq_ledger_transfer_external_ref ON ledger_transfer (external_ref) WHERE external_ref IS NOT NULL
 --;
@@ -701,9 +701,9 @@ CREATE TABLE webhook_delivery (
     CONSTRAINT fk_webhook_delivery_webhook_id_webhook FOREIGN KEY(webhook_id) REFERENCES webhook (id) ON DELETE CASCADE
 )
 --;
-CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
---;
 CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (next_ms) WHERE state = 'waiting'
+--;
+CREATE INDEX ix_webhook_delivery_webhook_id ON webhook_delivery (webhook_id)
 --;
 CREATE TABLE hold_budget (
     hold_id VARCHAR(32) NOT NULL,
@@ -730,9 +730,9 @@ CREATE TABLE lot (
     CONSTRAINT fk_lot_source_transfer_ledger_transfer FOREIGN KEY(source_transfer) REFERENCES ledger_transfer (id)
 )
 --;
-CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
---;
 CREATE INDEX ix_lot_due ON lot (expires_ms) WHERE remaining > 0 AND expires_ms IS NOT NULL
+--;
+CREATE INDEX ix_lot_left ON lot (wallet_id) WHERE remaining > 0
 --;
 CREATE TABLE hold_lot (
     hold_id VARCHAR(32) NOT NULL,
