@@ -220,7 +220,7 @@ async def test_a_worker_that_cannot_start_is_not_waited_for(tmp_path: Path) -> N
 def test_a_worker_that_is_told_nonsense_ends_instead_of_looking_alive(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        command = [sys.executable, "-m", "keelbill.serving.worker", str(theirs.fileno())]
+        command = [sys.executable, "-m", "keelbill.serving.child", str(theirs.fileno())]
         setup = Setup(name="w", home=str(tmp_path), blobs=str(tmp_path), model="keelbill-mini", device="cpu", threads=1)
         with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL) as process:
             ours.sendall(pack(setup))

@@ -129,7 +129,7 @@ def paint_and_save(seed: int = 7, steps: int = 2) -> dict[str, Any]:
 @pytest.fixture
 def room() -> Room:
     made = Room()
-    made.worker._shelves = Shelf()  # type: ignore[assignment]
+    made.worker.graphs.shelves = Shelf()  # type: ignore[assignment]
     return made
 
 

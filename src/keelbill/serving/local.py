@@ -166,7 +166,7 @@ class LocalPool:
             child.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "keelbill.serving.worker",
+                "keelbill.serving.child",
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
