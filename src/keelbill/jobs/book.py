@@ -189,7 +189,7 @@ class Book:
 
     async def find(self, job_id: str) -> Job | None:
         """Return a job, whoever owns it."""
-        return await self.parts.database.read(lambda connection: repository.find(connection, job_id))
+        return await self.parts.database.glance(lambda connection: repository.find(connection, job_id))
 
     def give_up(self, connection: Connection, job: Job, code: str, message: str) -> Job | None:
         """End an open job without a picture, in the transaction of whoever decides it."""

@@ -95,6 +95,8 @@ def held(connection: Connection, account: Account) -> tuple[int, int]:
 
 def drop(connection: Connection, ids: Collection[str]) -> None:
     """Remove files by their ids."""
+    if not ids:
+        return
     connection.execute(delete(file).where(file.c.id.in_(ids)))
 
 

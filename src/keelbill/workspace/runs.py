@@ -100,7 +100,7 @@ class Runs:
         Raises:
             RunExists: One has, whoever's it is.
         """
-        if await self._database.read(lambda c: run_repository.has_prompt(c, prompt_id)):
+        if await self._database.glance(lambda c: run_repository.has_prompt(c, prompt_id)):
             raise _taken(prompt_id)
 
     def take(self, connection: Connection, job_id: str, new: NewRun) -> float:
@@ -129,7 +129,7 @@ class Runs:
             found = run_repository.find(connection, account, prompt_id)
             return _with_states(connection, [found])[0] if found is not None else None
 
-        found = await self._database.read(find)
+        found = await self._database.glance(find)
         if found is None:
             raise NoSuchRun("There is no such run.")
         return found
@@ -235,13 +235,13 @@ class Runs:
 
     async def _hear(self, job_id: str, line: _Line, event: Heard) -> None:
         if line.live is None:
-            run = await self._database.read(lambda c: run_repository.of_job(c, job_id))
+            run = await self._database.glance(lambda c: run_repository.of_job(c, job_id))
             if run is None:
                 return
             line.live = Live(run)
         live = line.live
         if isinstance(event, Succeeded | Failed | Cancelled):
-            ended = await self._database.read(lambda c: run_repository.of_job(c, job_id))
+            ended = await self._database.glance(lambda c: run_repository.of_job(c, job_id))
             live.run = ended or live.run
             await self._tell(Said(live, event, live.run.last_message))
         elif isinstance(event, GraphNews):

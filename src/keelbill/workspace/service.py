@@ -142,7 +142,7 @@ class Workspace:
         Raises:
             NoSuchFile: It does not exist or is somebody else's.
         """
-        found = await self._database.read(lambda c: repository.find(c, account, place))
+        found = await self._database.glance(lambda c: repository.find(c, account, place))
         return _present(found or self._examples.get(place), place)
 
     async def content(self, account: Account, place: Place) -> tuple[StoredFile, bytes]:
@@ -162,14 +162,25 @@ class Workspace:
 
     async def newest(self, account: Account, area: Area, limit: int = 1000) -> list[StoredFile]:
         """Return the files of an area, newest first, and then the examples."""
-        found = await self._database.read(lambda c: repository.newest(c, account, area, limit))
-        own = {each.place for each in found}
-        return found + [each for place, each in self._examples.items() if place.area == area and place not in own]
+        return (await self.newest_by_area(account, (area,), limit))[area]
+
+    async def newest_by_area(
+        self, account: Account, areas: Sequence[Area], limit: int = 1000
+    ) -> dict[Area, list[StoredFile]]:
+        """Return the files of some areas, newest first, and then the examples; all in one look."""
+
+        def look(connection: Connection) -> dict[Area, list[StoredFile]]:
+            return {area: repository.newest(connection, account, area, limit) for area in areas}
+
+        found = await self._database.read(look) if areas else {}
+        own = {each.place for files in found.values() for each in files}
+        examples = [each for place, each in self._examples.items() if place not in own]
+        return {area: files + [each for each in examples if each.area == area] for area, files in found.items()}
 
     async def files(self, account: Account, places: Mapping[str, Place]) -> dict[str, StoredFile]:
         """Return the file of each name that some place stands for; names without a file are left out."""
         wanted = list(places.values())
-        found = await self._database.read(lambda c: repository.of_paths(c, account, wanted))
+        found = await self._database.read(lambda c: repository.of_paths(c, account, wanted)) if wanted else {}
         there = self._examples | found
         return {name: there[place] for name, place in places.items() if place in there}
 
@@ -198,14 +209,15 @@ class Workspace:
         Raises:
             DiskFull: It cannot be kept.
         """
-        kept = [await self._blobs.aput(each.content) for each in files]
+        kept = await asyncio.gather(*(self._blobs.aput(each.content) for each in files))
 
         def name(connection: Connection) -> list[StoredFile]:
             named = [
                 self._output(connection, account, job_id, each, ref, is_cached=is_cached)
                 for each, ref in zip(files, kept, strict=True)
             ]
-            repository.drop(connection, repository.temp_beyond(connection, account, self.limits.temp_files))
+            if any(each.area == "temp" for each in named):
+                repository.drop(connection, repository.temp_beyond(connection, account, self.limits.temp_files))
             return named
 
         return await self._database.write(name)

@@ -40,6 +40,12 @@ def refuse_forms(request: Request, *, text: bool = False) -> None:
         raise UnsupportedMedia(f"content-type: {kind!r} is not read here; send application/json")
 
 
+def is_small(request: Request) -> bool:
+    """Return whether a body says that it is short enough to be looked through at once."""
+    announced = request.headers.get("content-length", "")
+    return announced.isdigit() and int(announced) <= INLINE_BYTES
+
+
 async def read_bytes(request: Request, max_bytes: int) -> bytes:
     """Read a body.
 

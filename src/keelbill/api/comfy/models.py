@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from keelbill.core.errors import NotFound
 from keelbill.graph.definition import definition, definitions
 from keelbill.graph.registry import load_builtin
 from keelbill.storage.hub import Hub
-from keelbill.storage.shelves import FOLDERS, Shelved, Shelves
+from keelbill.storage.shelves import FOLDERS, SUFFIX, Shelved, Shelves
 from keelbill.workspace.errors import BadName
 from keelbill.workspace.names import Area, Place, annotated, place_of
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FRESH_S: Final = 5.0
 MAX_LISTED: Final = 2000
 MAX_HEADER_BYTES: Final = 32 * 2**20
+PAINTERS: Final = ("checkpoints", "diffusion_models")
+"""Folders whose files paint; where both have a name, the first one's counts."""
+
 _PICTURES: Final[tuple[Area, ...]] = ("input", "output", "temp")
 
 
@@ -42,6 +45,7 @@ class ModelNames:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._names: dict[str, list[str]] = {}
+        self._painters: dict[str, str] = {}
         self._until_s = -1.0
 
     def shelves(self) -> Shelves:
@@ -52,13 +56,22 @@ class ModelNames:
         """Return the names in every folder."""
         now_s = self._platform.clock.monotonic_s()
         if now_s >= self._until_s:
-            self._names = await asyncio.to_thread(self._read)
+            self._names, self._painters = await asyncio.to_thread(self._read)
             self._until_s = now_s + FRESH_S
         return self._names
 
-    def _read(self) -> dict[str, list[str]]:
+    async def painter(self, name: str) -> str:
+        """Return the installed model for which a name stands where graphs name whole models or transformers, or ""."""
+        await self.names()
+        return self._painters.get(name) or self._painters.get(name + SUFFIX) or ""
+
+    def _read(self) -> tuple[dict[str, list[str]], dict[str, str]]:
         shelves = self.shelves()
-        return {folder: shelves.names(folder) for folder in FOLDERS}
+        names = {folder: shelves.names(folder) for folder in FOLDERS}
+        painters = {
+            name: shelves.find(folder, name).model for folder in reversed(PAINTERS) for name in ("", *names[folder])
+        }
+        return names, painters
 
 
 class AccountFolders:
@@ -76,6 +89,10 @@ class AccountFolders:
         self._models = models
         self._pictures = pictures
         self._there = {(area, path) for area, paths in pictures.items() for path in paths}
+        self.add(others)
+
+    def add(self, others: Collection[Place]) -> None:
+        """Add places of pictures that are too old to be listed."""
         self._there |= {(place.area, place.path) for place in others}
 
     def names(self, folder: str) -> list[str]:
@@ -101,7 +118,7 @@ def picture_place(name: str, folder: str) -> Place | None:
 
 
 async def folders_of(
-    platform: Platform, models: ModelNames, account: Account, wanted: Mapping[str, str] | None = None
+    platform: Platform, models: ModelNames, account: Account, *, with_pictures: bool = True
 ) -> AccountFolders:
     """Return what an account's fields offer now.
 
@@ -109,16 +126,11 @@ async def folders_of(
         platform: For the account's files.
         models: Names of model files.
         account: Whose.
-        wanted: Names of pictures that may be older than those that are listed, with their folders.
+        with_pictures: Whether its pictures are looked up too.
     """
-    pictures: dict[str, list[str]] = {
-        area: sorted(each.path for each in await platform.workspace.newest(account, area, MAX_LISTED))
-        for area in _PICTURES
-    }
-    places = {name: picture_place(name, folder) for name, folder in (wanted or {}).items()}
-    asked = {name: place for name, place in places.items() if place is not None}
-    found = await platform.workspace.files(account, asked) if asked else {}
-    return AccountFolders(await models.names(), pictures, [asked[name] for name in found])
+    newest = await platform.workspace.newest_by_area(account, _PICTURES if with_pictures else (), MAX_LISTED)
+    pictures: dict[str, list[str]] = {area: sorted(each.path for each in newest.get(area, ())) for area in _PICTURES}
+    return AccountFolders(await models.names(), pictures)
 
 
 class Models:

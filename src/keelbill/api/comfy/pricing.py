@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from keelbill.core.errors import UnknownModel
 from keelbill.core.types import Size
 from keelbill.graph.quote import Quote, quote
 from keelbill.graph.registry import load_builtin
-from keelbill.storage.shelves import Shelves
 from keelbill.workspace.schemas import StoredFile
 
 if TYPE_CHECKING:
@@ -50,13 +47,4 @@ async def quoted(
         sizes=sizes.get,
         is_served_elsewhere=is_served_elsewhere,
     )
-    return replace(found, model=await asyncio.to_thread(_installed, models.shelves(), found.model))
-
-
-def _installed(shelves: Shelves, name: str) -> str:
-    for folder in ("checkpoints", "diffusion_models"):
-        try:
-            return shelves.find(folder, name).model
-        except UnknownModel:
-            continue
-    return ""
+    return replace(found, model=await models.painter(found.model))

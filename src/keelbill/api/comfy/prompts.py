@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.routing import BaseRoute
 
-from keelbill.api.comfy.bodies import MAX_JSON_BYTES, read_object
+from keelbill.api.comfy.bodies import MAX_JSON_BYTES, is_small, read_object
 from keelbill.api.comfy.door import Call, both, nothing, reply
 from keelbill.api.comfy.models import ModelNames
 from keelbill.api.comfy.stage import Stage
@@ -95,6 +95,7 @@ class Prompts:
             targets=tuple(targets) if targets is not None else None,
             sees_previews=socket is not None and socket.takes_previews,
             request_id=visit_of(call.request).request_id,
+            is_small=is_small(call.request),
         )
 
     async def queue(self, call: Call) -> Response:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
 from keelbill.api.comfy.models import ModelNames, folders_of, picture_place
 from keelbill.api.comfy.pricing import quoted
 from keelbill.api.comfy.secrets import drawn_keys, typed_keys, without_secrets
-from keelbill.api.comfy.texts import pictures_of, prompts_of
+from keelbill.api.comfy.texts import pictures_of, prompts_of, takes_pictures
 from keelbill.core.errors import InvalidInput, InvalidRequest
 from keelbill.core.principal import Principal
 from keelbill.graph.apiformat import require_shallow
@@ -32,6 +34,8 @@ from keelbill.workspace.schemas import Account, NewRun, StoredFile
 
 if TYPE_CHECKING:
     from keelbill.api.platform import Platform
+
+T = TypeVar("T")
 
 DEADLINE_S: Final = 1800.0
 MAX_PRIORITY: Final = 1000
@@ -58,6 +62,7 @@ class Submission:
         route: Path of the request, for usage.
         front: Which front door it came through.
         request_id: Of the HTTP request.
+        is_small: Whether it is looked through at once; others are in a thread, so that nobody waits for them.
     """
 
     prompt: Any
@@ -71,6 +76,7 @@ class Submission:
     route: str = "/comfy/prompt"
     front: str = "graph"
     request_id: str = ""
+    is_small: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,18 +133,19 @@ async def check_graph(platform: Platform, models: ModelNames, principal: Princip
     """
     account = Account(principal.org_id, principal.user_id)
     nodes = load_builtin()
-    require_shallow([asked.prompt, asked.extra])
-    typed = typed_keys(asked.prompt)
-    cleaned = without_secrets(asked.prompt, typed)
-    folders = await folders_of(platform, models, account, pictures_of(cleaned, nodes))
-    valid = await asyncio.to_thread(validate, cleaned, nodes, folders, targets=asked.targets)
+    typed, cleaned = await _aside(asked, partial(_cleaned, asked))
+    folders = await folders_of(platform, models, account, with_pictures=takes_pictures(cleaned, nodes))
+    files = await _pictures(platform, account, pictures_of(cleaned, nodes))
+    folders.add([file.place for file in files.values()])
+    valid = await _aside(asked, partial(validate, cleaned, nodes, folders, targets=asked.targets))
     _check_prefixes(valid.graph)
-    named = {name: picture_place(name, folder) for name, folder in pictures_of(valid.graph, nodes).items()}
-    places = {name: place for name, place in named.items() if place is not None}
-    files = await platform.workspace.files(account, places)
+    named = pictures_of(valid.graph, nodes)
+    if missing := {name: area for name, area in named.items() if name not in files}:
+        files |= await _pictures(platform, account, missing)
     for name in named:
         if name not in files:
             raise GraphInvalid("invalid_prompt", f"There is no picture {name!r}.")
+    files = {name: files[name] for name in named}
     key, is_own = await _key(platform, account, typed)
     quote = await quoted(platform, models, valid.graph, files, is_served_elsewhere=is_own)
     return Checked(valid, quote, prompts_of(valid.graph, valid.outputs, nodes), files, typed, key)
@@ -172,7 +179,7 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
     valid, quote, texts, keys = checked.valid, checked.quote, checked.texts, checked.typed
     await platform.moderation.check_prompt(principal, *texts, request_id=asked.request_id)
     refs = {name: file.blob_ref for name, file in checked.files.items()}
-    extra = without_secrets(asked.extra, [*keys, *drawn_keys(asked.extra, load_builtin())])
+    extra = await _aside(asked, partial(_cleaned_extra, asked, keys))
     pnginfo = extra.get("extra_pnginfo")
     workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
     wants_previews = extra.get("preview_method") in PREVIEW_METHODS
@@ -230,6 +237,29 @@ async def submit_graph(platform: Platform, models: ModelNames, principal: Princi
     ticket = await platform.jobs.submit(principal, request, beside=write_run)
     shown = int(number) if number.is_integer() else number
     return Submitted(prompt_id, ticket.job_id, shown, quote.price, valid.node_errors)
+
+
+async def _aside(asked: Submission, work: Callable[[], T]) -> T:
+    """Do some work on a graph: at once on a small one, else in a thread."""
+    return work() if asked.is_small else await asyncio.to_thread(work)
+
+
+def _cleaned(asked: Submission) -> tuple[list[str], Any]:
+    """Return the keys that were typed into a graph, and the graph without them."""
+    require_shallow([asked.prompt, asked.extra])
+    typed = typed_keys(asked.prompt)
+    return typed, without_secrets(asked.prompt, typed)
+
+
+def _cleaned_extra(asked: Submission, typed: list[str]) -> Any:
+    """Return what came with a graph without keys."""
+    return without_secrets(asked.extra, [*typed, *drawn_keys(asked.extra, load_builtin())])
+
+
+async def _pictures(platform: Platform, account: Account, named: dict[str, str]) -> dict[str, StoredFile]:
+    """Return the pictures that names in a graph stand for, as far as there are any."""
+    places = {name: picture_place(name, area) for name, area in named.items()}
+    return await platform.workspace.files(account, {name: at for name, at in places.items() if at is not None})
 
 
 async def _key(platform: Platform, account: Account, typed: list[str]) -> tuple[str, bool]:

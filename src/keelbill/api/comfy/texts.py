@@ -61,6 +61,13 @@ def pictures_of(graph: Any, nodes: Mapping[str, type[Node]]) -> dict[str, str]:
     return found
 
 
+def takes_pictures(graph: Any, nodes: Mapping[str, type[Node]]) -> bool:
+    """Return whether a graph has a node with a field for an account's pictures, filled in or not."""
+    given = graph.values() if isinstance(graph, Mapping) else ()
+    classes = {str(node.get("class_type")) for node in given if isinstance(node, Mapping)}
+    return any(each.folder in PICTURE_FOLDERS for name in classes & nodes.keys() for each in nodes[name].inputs)
+
+
 def _is_negative(graph: Mapping[str, Any], link: list[Any], nodes: Mapping[str, type[Node]]) -> bool:
     source, slot = graph.get(str(link[0])), link[1]
     outputs = nodes[source["class_type"]].outputs if source else ()

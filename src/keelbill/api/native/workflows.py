@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Header
@@ -12,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from keelbill.api.comfy.bodies import is_small
 from keelbill.api.comfy.submission import check_graph
 from keelbill.api.deps import Caller, CanGenerate, platform_of
 from keelbill.api.native.bodies import ERRORS, WITH_CREDENTIAL
@@ -116,6 +118,7 @@ async def run_workflow(
     ask = await read_ask(request, max_bytes=platform.settings.max_body_bytes)
     models: ModelNames = request.app.state.graphs.models
     submission = await submission_of(platform, models, caller, ask, visit_of(request).request_id)
+    submission = replace(submission, is_small=is_small(request) and not ask.files)
     if ask.dry_run:
         checked = await check_graph(platform, models, caller, submission)
         return JSONResponse(WorkflowPrice.of(checked).model_dump())
