@@ -43,7 +43,7 @@ def serve(home: Path) -> None:
     import uvicorn
     from sqlalchemy import Connection
 
-    from keelbill.api.app import create_app
+    from keelbill.api.app import create_app, spare_collections
     from keelbill.api.guard import ConnectionLimits, guarded
     from keelbill.api.platform import build_platform
     from keelbill.core.settings import Settings
@@ -80,6 +80,7 @@ def serve(home: Path) -> None:
                 return first.key_secret, limited
 
             key, limited = await platform.db.write(prepare)
+            spare_collections()
             print(json.dumps({"port": listener.getsockname()[1], "key": key, "limited": limited}), flush=True)
 
     Server(config).run(sockets=[listener])

@@ -117,6 +117,8 @@ def run(settings: Settings, listeners: list[socket.socket]) -> None:
 def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -> uvicorn.Server:
     import uvicorn
 
+    from keelbill.api.app import spare_collections
+
     settings = platform.settings
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]  # uvicorn's type for applications is wider than FastAPI's
@@ -155,6 +157,7 @@ def _server(platform: Platform, app: object, protocol: type[asyncio.Protocol]) -
                 first = await platform.db.write(platform.accounts.bootstrap)
                 click.echo(greeting(settings, first))
                 sys.stdout.flush()
+                spare_collections()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """Let running work finish at the first signal; do not wait at the second."""
