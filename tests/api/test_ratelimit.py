@@ -133,6 +133,41 @@ class TestSlidingLog:
             assert sum(1 for other in let_in[position:] if other - at_s < 10.0 - 1e-6) <= 5
 
 
+class TestSeveralServers:
+    @pytest.mark.parametrize(("servers", "share"), [(1, 150), (2, 75), (4, 38), (11, 14), (15, 10), (200, 1)])
+    def test_each_grants_its_share(self, clock: Hand, servers: int, share: int) -> None:
+        limiter = RateLimiter(clock, 150, 10.0, servers=lambda: servers)
+        for left in reversed(range(share)):
+            assert limiter.hit("a")[1].remaining == left
+        with pytest.raises(RateLimited, match=f"{share} requests"):
+            limiter.hit("a")
+        assert limiter.standing("a").limit == share
+        if servers <= 15:
+            assert 150 <= servers * share <= 165
+
+    def test_limits_of_keys_and_of_strangers_are_split_too(self, clock: Hand) -> None:
+        limiter = RateLimiter(clock, 60, 10.0, servers=lambda: 2)
+        assert limiter.hit("key", limit=5)[1].limit == 3
+        limiter.count("address", weight=29)
+        assert not limiter.is_full("address")
+        limiter.count("address", weight=29)
+        assert limiter.is_full("address")
+        assert limiter.standing("address").remaining == 0
+
+    def test_one_comes_and_goes(self, clock: Hand) -> None:
+        alive = [1]
+        limiter = RateLimiter(clock, 4, 10.0, servers=lambda: alive[0])
+        for _ in range(3):
+            limiter.hit("a")
+        alive[0] = 2
+        with pytest.raises(RateLimited) as caught:
+            limiter.hit("a")
+        assert caught.value.retry_after_s == 10
+        assert limiter.standing("a").remaining == 0
+        alive[0] = 1
+        assert limiter.hit("a")[1].remaining == 0
+
+
 class TestFlood:
     SCOPE: ClassVar[dict[str, Any]] = {"headers": [(b"host", b"localhost"), (b"authorization", b"Bearer sk-a")]}
 

@@ -1,13 +1,15 @@
-"""Counts requests exactly, per account and per address, in memory. Knows neither keys nor HTTP.
+"""Counts requests exactly, per account and per address, in memory. Knows neither keys, HTTP nor other servers' counts.
 
 A sliding log of timestamps is exact: never more than `limit` in any window. A token bucket would let up to twice as
-many through. Times are monotonic, so a jump of the wall clock neither blocks nor frees anybody.
+many through. Times are monotonic, so a jump of the wall clock neither blocks nor frees anybody. Where several servers
+work over one database, each grants its share of the limit, so that together they stay within it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from keelbill.core.clock import Clock
@@ -50,13 +52,23 @@ class RateLimiter:
         limit: Requests per window, unless a call says otherwise.
         window_s: Length of the window in seconds.
         max_accounts: How many logs are kept.
+        servers: Returns among how many servers every limit is split.
     """
 
-    def __init__(self, clock: Clock, limit: int, window_s: float, *, max_accounts: int = MAX_ACCOUNTS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        limit: int,
+        window_s: float,
+        *,
+        max_accounts: int = MAX_ACCOUNTS,
+        servers: Callable[[], int] = lambda: 1,
+    ) -> None:
         self.limit = limit
         self.window_s = window_s
         self._clock = clock
         self._max_accounts = max_accounts
+        self._servers = servers
         self._logs: OrderedDict[str, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -73,7 +85,7 @@ class RateLimiter:
         Raises:
             RateLimited: The window is full; the request is not counted.
         """
-        allowed = limit or self.limit
+        allowed = self._share(limit)
         now = self._clock.monotonic_s()
         log = self._log(who, now)
         if len(log) + weight > allowed:
@@ -88,24 +100,28 @@ class RateLimiter:
         """Return how an account stands without counting anything."""
         now = self._clock.monotonic_s()
         log = self._logs.get(who, deque())
-        return self._standing(self._without_old(log, now), limit or self.limit, now)
+        return self._standing(self._without_old(log, now), self._share(limit), now)
 
     def count(self, who: str, *, weight: int = 1) -> None:
         """Count a request that was answered anyhow, as far as the window has room."""
         now = self._clock.monotonic_s()
         log = self._log(who, now)
-        log.extend([now] * min(weight, max(self.limit - len(log), 0)))
+        log.extend([now] * min(weight, max(self._share() - len(log), 0)))
 
     def is_full(self, who: str) -> bool:
         """Whether a further request would be refused."""
         log = self._logs.get(who)
-        return log is not None and len(self._without_old(log, self._clock.monotonic_s())) >= self.limit
+        return log is not None and len(self._without_old(log, self._clock.monotonic_s())) >= self._share()
 
     def give_back(self, strike: Strike) -> None:
         """Take a request out of the log, as if it had not been made; twice does no harm."""
         log = self._logs.get(strike.who)
         if log is not None and strike.at_s in log:
             log.remove(strike.at_s)
+
+    def _share(self, limit: int | None = None) -> int:
+        """Return this server's part of a limit, rounded up: at least 1."""
+        return math.ceil((limit or self.limit) / self._servers())
 
     def _log(self, who: str, now: float) -> deque[float]:
         log = self._logs.get(who)

@@ -25,12 +25,21 @@ class Leases:
     Attributes:
         clock: For SQLite.
         process_id: Of this server process; fresh at every start.
-        has_company: Whether another server process was alive when this one last said that it is.
+        servers: How many server processes were alive when this one last said that it is, itself among them.
     """
 
     clock: Clock
     process_id: str = field(default_factory=new_id)
-    has_company: bool = False
+    servers: int = 1
+
+    @property
+    def has_company(self) -> bool:
+        """Whether another server process is alive."""
+        return self.servers > 1
+
+    def count(self) -> int:
+        """Return how many server processes are alive."""
+        return self.servers
 
     def now_ms(self, connection: Connection) -> int:
         """Return milliseconds by the clock of leases."""
@@ -51,7 +60,7 @@ class Leases:
     def seen(self, connection: Connection) -> None:
         """Say that this process lives."""
         repository.seen(connection, self.process_id, self.now_ms(connection))
-        self.has_company = len(self.living(connection)) > 1
+        self.servers = len(self.living(connection))
 
     def living(self, connection: Connection) -> set[str]:
         """Return the server processes that live, this one among them."""
