@@ -58,7 +58,22 @@ def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(server: LiveServer,
         expect(page.get_by_role("heading", name="Welcome back")).to_be_visible()
 
 
-@pytest.mark.parametrize("target", ["https://example.org/", "//example.org", "/\\example.org", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://example.org/",
+        "https:example.org",
+        "//example.org",
+        "///example.org",
+        "/\\example.org",
+        "/%5cexample.org",
+        "/%09/example.org",
+        "/..//example.org",
+        "/.//example.org",
+        "javascript:alert(1)",
+        "data:text/html,hello",
+    ],
+)
 def test_signing_in_leads_to_no_other_site(server: LiveServer, real_browser: Browser, target: str) -> None:
     server.platform.strangers.limit = 1_000_000
     with window(real_browser, server.url) as (page, _):

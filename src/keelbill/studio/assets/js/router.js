@@ -33,7 +33,8 @@ export function returnPath() {
   const wanted = place.peek().query.get("next") || "/";
   if (!wanted.startsWith("/") || wanted.startsWith("//") || wanted.includes("\\")) return "/";
   const target = new URL(wanted, location.href);
-  return target.origin === location.origin ? target.pathname + target.search : "/";
+  // "/..//host" is one of ours as it stands, but its path alone would name another host.
+  return target.origin === location.origin && !target.pathname.startsWith("//") ? target.pathname + target.search : "/";
 }
 
 /** Match a pattern such as "/gallery/:id"; return its parts, or null. */
