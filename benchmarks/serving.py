@@ -253,7 +253,7 @@ async def main(jobs: int, rounds: int, gateway_jobs: int, *, cluster: bool) -> N
             for gateway in (one, many):
                 await ask(gateway, "org", SMALL)  # loads the model
             for clients in (1, 4, 16):
-                await crowd(one, many, clients, max(jobs, 2 * clients if clients > 4 else jobs), rounds)
+                await crowd(one, many, clients, max(jobs, 3 * clients if clients > 4 else jobs), rounds)
             print("a small request among two large ones, one worker")
             await lone_small(one, many, max(4, jobs // 2), rounds)
             print("a job besides its painting")
