@@ -26,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "src/keelbill/api/comfy/templates"
 MODEL: Final = "keelbill-mini.safetensors"
 TURBO: Final = "keelbill-mini-turbo.safetensors"
+PUBLISHED: Final = "sd3.5_large.safetensors"
 EXAMPLE: Final = "example.png"
 HOLE: Final = "example_hole.png"
 SUBJECT: Final = "a house in a meadow"
@@ -212,6 +213,41 @@ def lora() -> Graph:
     )
 
 
+def controlled(kind: str, hint: dict[str, Any]) -> Graph:
+    """Return a workflow that follows the lines or the blurred shapes of a picture.
+
+    Args:
+        kind: Which ControlNet, as its file is named.
+        hint: The node that makes what it looks at of the picture.
+    """
+    steering = {
+        "picture": node("LoadImage", image=EXAMPLE),
+        "larger": node(
+            "ImageScale", image=["picture", 0], upscale_method="lanczos", width=1024, height=1024, crop="center"
+        ),
+        "hint": hint,
+        "looked": node("PreviewImage", images=["hint", 0]),
+        "control": node("ControlNetLoader", control_net_name=f"sd3.5_large_controlnet_{kind}.safetensors"),
+        "steered": node(
+            "ControlNetApplyAdvanced",
+            positive=["positive", 0],
+            negative=["negative", 0],
+            control_net=["control", 0],
+            image=["hint", 0],
+            vae=["model", 2],
+            strength=0.8,
+        ),
+    }
+    return (
+        checkpoint(PUBLISHED)
+        | words("a house in a meadow at night", ["model", 1])
+        | steering
+        | empty()
+        | {"sampler": sampler(["size", 0], positive=["steered", 0], negative=["steered", 1])}
+        | seen(["sampler", 0], kind)
+    )
+
+
 def upscale() -> Graph:
     """Return a workflow that paints twice and enlarges."""
     second = {
@@ -267,6 +303,14 @@ TEMPLATES: Final = (
     ),
     Template("api_nodes", "API nodes", "One node that does all of it.", ("API",), api_nodes()),
     Template("lora", "LoRA", "Change the model with a small file of your own.", ("LoRA",), lora()),
+    Template(
+        "canny", "Canny", "Follow the lines of a picture, with the ControlNet for them.", ("ControlNet",),
+        controlled("canny", node("Canny", image=["larger", 0], low_threshold=0.05, high_threshold=0.12)),
+    ),
+    Template(
+        "blur", "Blur", "Paint a blurred picture in detail, with the ControlNet for it.", ("ControlNet",),
+        controlled("blur", node("ImageBlur", image=["larger", 0], blur_radius=31, sigma=10.0)),
+    ),
 )  # fmt: skip
 
 

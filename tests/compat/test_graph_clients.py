@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -20,7 +22,7 @@ from comfyuiclient import ComfyUIClient, ComfyUIClientAsync
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
-from support.graphdoors import Client, GraphDoors, ada, bob, graphs, listen, text_to_image
+from support.graphdoors import Client, GraphDoors, Json, ada, bob, graphs, listen, text_to_image
 
 __all__ = ["ada", "bob", "graphs"]
 
@@ -134,6 +136,108 @@ class TestComfyToolkit:
 
     def test_without_a_key(self, graphs: GraphDoors) -> None:
         assert not ComfyClient(graphs.live.graph_url).is_online()
+
+
+class JobsClient:
+    """What proxies and scripts do that use nothing but the versioned routes: submit, list, poll, fetch, cancel.
+
+    Args:
+        base: Address of the server.
+        key: Sent as a bearer.
+    """
+
+    OPEN = ("pending", "in_progress")
+    REQUIRED: Final[dict[str, type]] = {"id": str, "status": str, "create_time": int}
+
+    def __init__(self, base: str, key: str) -> None:
+        self.http = httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {key}"}, timeout=30)
+
+    def submit(self, graph: Json, **more: Any) -> str:
+        answer = self.http.post("/prompt", json={"prompt": graph, **more})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["prompt_id"])
+
+    def job(self, job_id: str) -> Json:
+        found: Json = self.http.get(f"/jobs/{job_id}").raise_for_status().json()
+        assert all(isinstance(found[name], kind) for name, kind in self.REQUIRED.items())
+        return found
+
+    def pages(self, limit: int, **asked: str) -> Iterator[Json]:
+        """List everything, a page at a time."""
+        offset, has_more = 0, True
+        while has_more:
+            page = self.http.get("/jobs", params={"limit": limit, "offset": offset, **asked}).json()
+            told = page["pagination"]
+            assert all(type(told[name]) is int for name in ("offset", "limit", "total"))
+            assert len(page["jobs"]) <= limit
+            yield from page["jobs"]
+            offset, has_more = offset + limit, told["has_more"]
+
+    def wait(self, job_id: str) -> Json:
+        deadline = time.monotonic() + 60
+        while (found := self.job(job_id))["status"] in self.OPEN:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return found
+
+    def cancel(self, job_id: str) -> Json:
+        answer: Json = self.http.post(f"/jobs/{job_id}/cancel").raise_for_status().json()
+        return answer
+
+
+class TestVersionedJobs:
+    @pytest.fixture
+    def client(self, graphs: GraphDoors, ada: Client) -> Iterator[JobsClient]:
+        client = JobsClient(graphs.live.graph_url, ada.key)
+        yield client
+        client.http.close()
+
+    def test_submit_poll_fetch(self, client: JobsClient) -> None:
+        done = client.wait(client.submit(text_to_image("a boat", seed=21)))
+        assert done["status"] == "completed"
+        assert done["create_time"] <= done["execution_start_time"] <= done["execution_end_time"]
+        place = {name: done["preview_output"][name] for name in ("filename", "subfolder", "type")}
+        assert done["outputs"][done["preview_output"]["nodeId"]]["images"] == [place]
+        assert Image.open(BytesIO(client.http.get("/view", params=place).content)).size == SIZE
+
+    def test_graph_of_a_job_runs_again(self, client: JobsClient) -> None:
+        first = client.wait(client.submit(text_to_image("a kite", seed=22)))
+        again = client.wait(client.submit(first["workflow"]["prompt"], extra_data=first["workflow"]["extra_data"]))
+        assert (again["status"], again["outputs_count"]) == ("completed", 1)
+
+    def test_pages_and_order(self, client: JobsClient) -> None:
+        ids = [client.submit(text_to_image(seed=30 + place)) for place in range(5)]
+        for job_id in ids:
+            client.wait(job_id)
+        oldest_first = [job["id"] for job in client.pages(2, status="completed", sort_order="asc")]
+        assert oldest_first == ids
+        assert [job["id"] for job in client.pages(2)] == ids[::-1]
+        assert list(client.pages(2, status="pending,in_progress")) == []
+        assert len(list(client.pages(3, sort_by="execution_duration"))) == 5
+
+    def test_cancelled_is_not_failed(self, graphs: GraphDoors, client: JobsClient) -> None:
+        with graphs.live.slow_workers(0.2):
+            job_id = client.submit(text_to_image(seed=41, steps=50))
+            assert client.cancel(job_id) == {"id": job_id, "cancelled": True}
+            assert client.wait(job_id)["status"] == "cancelled"
+        assert client.cancel(job_id)["cancelled"] is False
+        assert list(client.pages(5, status="failed")) == []
+
+    def test_failure_says_which_node(self, graphs: GraphDoors, client: JobsClient) -> None:
+        failed = client.wait(client.submit(text_to_image(graphs.live.FAIL)))
+        assert failed["status"] == "failed"
+        error = failed["execution_error"]
+        assert (error["node_id"], error["node_type"], error["traceback"]) == ("3", "KSampler", [])
+
+    def test_jobs_of_others(self, graphs: GraphDoors, client: JobsClient, bob: Client) -> None:
+        job_id = client.submit(text_to_image(seed=51))
+        client.wait(job_id)
+        stranger = JobsClient(graphs.live.graph_url, bob.key)
+        assert stranger.http.get(f"/jobs/{job_id}").status_code == 404
+        assert stranger.http.post(f"/jobs/{job_id}/cancel").status_code == 404
+        assert stranger.http.post("/jobs/cancel", json={"job_ids": [job_id]}).json() == {"cancelled": []}
+        assert list(stranger.pages(5)) == []
+        stranger.http.close()
 
 
 def test_password_in_the_address_of_the_socket(graphs: GraphDoors, ada: Client, bob: Client) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "templates"
 CATALOGUE: Final = "catalogue.json"
-LORA: Final = "lora"
-"""The one template that needs a file that not every server has."""
+NEEDS: Final = {"lora": "loras", "canny": "controlnet", "blur": "controlnet"}
+"""Templates that need files that not every server has, with the folders of these."""
 
 
 class Templates:
@@ -62,9 +62,10 @@ class Templates:
         return _fresh(file.read_bytes(), "image/webp")
 
     async def _catalogue(self) -> list[dict[str, Any]]:
-        has_lora = bool((await self._models.names())["loras"])
+        files = await self._models.names()
+        missing = {name for name, folder in NEEDS.items() if not files[folder]}
         return [
-            {**part, "templates": [each for each in part["templates"] if has_lora or each["name"] != LORA]}
+            {**part, "templates": [each for each in part["templates"] if each["name"] not in missing]}
             for part in catalogue()
         ]
 
