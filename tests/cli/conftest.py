@@ -53,7 +53,7 @@ def loaded(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let every name be the small random model; returns the names that were asked for."""
     asked: list[str] = []
 
-    def load(name: str) -> Model:
+    def load(name: str, dtype: str | None = None) -> Model:
         asked.append(name)
         return tiny
 
@@ -65,7 +65,7 @@ def loaded(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail the test if a model is loaded."""
 
-    def load(name: str) -> Model:
+    def load(name: str, dtype: str | None = None) -> Model:
         raise AssertionError(f"{name} was loaded before the input was checked")
 
     monkeypatch.setattr(_pictures, "load", load)

@@ -41,6 +41,7 @@ class Source:
         strength: How much is painted anew, 0 to 1.
         image_hash: SHA-256 of the picture's file.
         mask_hash: SHA-256 of the mask's file; empty without one.
+        kind: What a recipe calls the work, if `pixels` are not the file's own.
     """
 
     pixels: Pixels
@@ -48,6 +49,7 @@ class Source:
     strength: float
     image_hash: str
     mask_hash: str = ""
+    kind: str = ""
 
     def fitted(self, size: Size) -> tuple[Pixels, Mask | None]:
         """Return picture and mask cut and scaled to `size`."""
@@ -71,6 +73,8 @@ class Order:
         schedule: Name of the schedule.
         shift: Schedule shift.
         source: Picture to start from.
+        dtype: Precision of the networks.
+        loras: Files and strengths of adapters.
     """
 
     prompt: str
@@ -85,6 +89,8 @@ class Order:
     schedule: str | None = None
     shift: float | None = None
     source: Source | None = None
+    dtype: str | None = None
+    loras: tuple[tuple[Path, float], ...] = ()
 
     def size(self, native_side: int) -> Size:
         """Return the picture's size for a model whose usual square has sides of `native_side` pixels."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -77,8 +78,12 @@ def check_names(sampler: str | None, schedule: str | None) -> None:
         SCHEDULES.get(schedule)
 
 
-def load(name: str) -> Model:
-    """Load a model by name or path, on the device and in the precision of the settings.
+def load(name: str, dtype: str | None = None) -> Model:
+    """Load a model by name or path, on the device of the settings.
+
+    Args:
+        name: Name or path.
+        dtype: Precision; nothing means that of the settings.
 
     Raises:
         EngineMissing: The engine is not installed.
@@ -106,8 +111,23 @@ def load(name: str) -> Model:
     if not there[device]:
         usable = " or ".join(["auto", *(kind for kind, works in there.items() if works)])
         raise InvalidInput("setting device", device, f"{usable} on this machine")
-    placement = Placement(device, parse_dtype(settings.dtype), text_device=_text_device(device))
+    placement = Placement(device, parse_dtype(dtype or settings.dtype), text_device=_text_device(device))
     return load_model(found.path, name=found.name, extras=found.extras, placement=placement)
+
+
+def changed(model: Model, loras: Sequence[tuple[Path, float]]) -> AbstractContextManager[Model]:
+    """Lend a model with adapters in its weights.
+
+    Args:
+        model: Is as before when the context ends.
+        loras: Files and strengths.
+
+    Raises:
+        BadWeights: A file is no LoRA for this model.
+    """
+    from keelbill.engine.adapted import Adapter, adapted
+
+    return adapted(model, [Adapter(path, strength) for path, strength in loras])
 
 
 def _text_device(device: str) -> str:
@@ -224,4 +244,5 @@ def _recipe(model: Model, order: Order, known: Resolved) -> Recipe:
         dtype=dtype,
         versions=versions(),
         engine=ENGINE_NAME,
+        kind=order.source.kind if order.source else "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from keelbill.cli._changes import check_loras
 from keelbill.cli._orders import Order, Source, check_source
 from keelbill.core.errors import InvalidInput
 from keelbill.core.types import Size
@@ -44,6 +45,7 @@ class Difference:
 @click.command("verify")
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.option("-m", "--model", help="Name or path of the model; else the one that the recipe names.")
+@click.option("--lora", "loras", multiple=True, help="The adapters that it was made with, as for `generate`, in order.")
 @click.option("--image", type=click.Path(path_type=Path), help="The picture that it was made from, if any.")
 @click.option("--mask", type=click.Path(path_type=Path), help="The mask that it was made with, if any.")
 @click.option(
@@ -52,7 +54,14 @@ class Difference:
     help="Mean difference in levels of 255 that still passes; else 0 on the same device, precision and versions, "
     f"and {OTHER_DEVICE_TOLERANCE:g} on others.",
 )
-def command(picture: Path, model: str | None, image: Path | None, mask: Path | None, tolerance: float | None) -> None:
+def command(
+    picture: Path,
+    model: str | None,
+    loras: tuple[str, ...],
+    image: Path | None,
+    mask: Path | None,
+    tolerance: float | None,
+) -> None:
     """Make PICTURE again from its recipe and report the largest and the mean difference of its pixels.
 
     Exit code 0: the same, within the tolerance. 1: it differs. 2: it cannot be made again.
@@ -61,7 +70,9 @@ def command(picture: Path, model: str | None, image: Path | None, mask: Path | N
 
     if tolerance is not None and not 0 <= tolerance <= 255:
         raise InvalidInput("tolerance", tolerance, "from 0 to 255")
-    limit = read_settings().max_image_bytes
+    settings = read_settings()
+    limit = settings.max_image_bytes
+    adapters = check_loras(loras, settings)
     data = read_bounded(picture, field="picture", max_bytes=100 * limit)
     recipe = read(data, field="picture", max_bytes=100 * limit)
     shown = decode(data, field="picture", max_bytes=100 * limit)[:, :, :3]
@@ -75,7 +86,8 @@ def command(picture: Path, model: str | None, image: Path | None, mask: Path | N
     if recipe.kind:
         raise BadRecipe(f"{picture} was made by {recipe.kind}; only pictures that were painted whole can be verified.")
     source = _source(recipe, image, mask, limit)
-    _compare(recipe, source, model, data, shown, tolerance)
+    order = replace(order_of(recipe, source, model), loras=adapters)
+    _compare(recipe, order, data, shown, tolerance)
 
 
 def order_of(recipe: Recipe, source: Source | None = None, model: str | None = None) -> Order:
@@ -113,20 +125,17 @@ def _source(recipe: Recipe, image: Path | None, mask: Path | None, limit: int) -
     return source
 
 
-def _compare(
-    recipe: Recipe, source: Source | None, model: str | None, data: bytes, shown: Pixels, tolerance: float | None
-) -> None:
+def _compare(recipe: Recipe, order: Order, data: bytes, shown: Pixels, tolerance: float | None) -> None:
     """Make the picture again, print how it differs, and end with exit code 1 if it differs too much."""
     from keelbill.cli import _pictures
     from keelbill.cli._progress import progress_bar
 
-    order = order_of(recipe, source, model)
     _pictures.check_names(order.sampler, order.schedule)
     with progress_bar() as bar:
         bar.status(f"loading {Path(order.model).name}")
-        loaded = _pictures.load(order.model)
-        _require_same_weights(recipe, loaded)
-        made = _pictures.make(loaded, order, 0, bar.step)
+        with _pictures.changed(_pictures.load(order.model), order.loras) as loaded:
+            _require_same_weights(recipe, loaded)
+            made = _pictures.make(loaded, order, 0, bar.step)
     pixels = _enlarged(made.pixels, recipe)
     kind = sniff(data)
     if kind is None:
@@ -170,5 +179,6 @@ def _require_same_weights(recipe: Recipe, model: Model) -> None:
     if recipe.model_hash and model.hash != recipe.model_hash:
         raise BadRecipe(
             f"The picture was made with weights {recipe.model_hash[:12]} and {model.name} has {model.hash[:12]}; "
-            "other weights make another picture."
+            "other weights make another picture.",
+            hint="If adapters were added to them, give the same ones with --lora.",
         )

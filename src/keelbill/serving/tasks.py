@@ -21,6 +21,7 @@ from keelbill.engine.pipeline import GenerationRequest, Pipeline
 from keelbill.imaging import masks
 from keelbill.imaging.decode import decode
 from keelbill.imaging.encode import from_pixels, to_pixels
+from keelbill.imaging.margins import Margins
 from keelbill.imaging.resize import cover, flatten, stretch
 from keelbill.imaging.sandbox import MAX_CLEAN_BYTES
 from keelbill.serving.fill import fill_holes
@@ -37,8 +38,6 @@ Mask = NDArray[np.float32]
 
 FACTOR: Final = 4
 ERASE_STRENGTH: Final = 0.6
-SEAM: Final = 32
-"""Pixels over which a new margin passes from the mirrored picture into what was painted."""
 
 MOST_PIXELS: Final = 2**26
 
@@ -216,12 +215,10 @@ def _outpaint(task: ImageTask, model: Model, pixels: Pixels, read: Callable[[str
     pixels = flatten(pixels)
     height, width = pixels.shape[:2]
     size = _checked(Size(width + task.left + task.right, height + task.up + task.down))
-    margins = ((task.up, task.down), (task.left, task.right))
-    base = np.pad(pixels, (*margins, (0, 0)), mode="symmetric")
-    mask = np.outer(_away(height, task.up, task.down), np.ones(size.width, dtype=np.float32))
-    mask = np.maximum(mask, _away(width, task.left, task.right)[None, :])
+    margins = Margins(task.left, task.up, task.right, task.down)
+    base, mask = margins.widened(pixels), margins.mask(height, width)
     strength = 0.7 + 0.3 * task.creativity
-    return _part(task, model, base, base, mask.astype(np.float32), strength, box=Box(0, 0, size.width, size.height))
+    return _part(task, model, base, base, mask, strength, box=Box(0, 0, size.width, size.height))
 
 
 def _enlarge(task: ImageTask, model: Model, pixels: Pixels, read: Callable[[str], bytes]) -> Plan:
@@ -290,14 +287,6 @@ def _mask(task: ImageTask, pixels: Pixels, read: Callable[[str], bytes]) -> Mask
 
 def _stretched(mask: Mask, size: Size) -> Mask:
     return stretch(np.rint(mask * 255).astype(np.uint8), size).astype(np.float32) / np.float32(255)
-
-
-def _away(length: int, before: int, after: int) -> NDArray[np.float32]:
-    """Return how new each place is along one side: 0 in the picture, rising over the seam to 1 in its margins."""
-    places = np.arange(-before, length + after, dtype=np.float32)
-    distance = np.maximum(-places, places - (length - 1)).clip(min=0)
-    seam = max(1.0, min(SEAM, max(before, after) / 2))
-    return (distance / seam).clip(max=1).astype(np.float32)
 
 
 def _asked(task: ImageTask, pixels: Pixels, factor: int = 1) -> Size:
