@@ -84,6 +84,7 @@ class StripeDouble:
                 "metadata": {"org_id": form["metadata[org_id]"]},
                 "mode": form["mode"],
                 "success_url": form["success_url"],
+                "cancel_url": form["cancel_url"],
             }
             return 200, self.sessions[number]
         if method == "GET" and path.startswith("/v1/checkout/sessions/"):

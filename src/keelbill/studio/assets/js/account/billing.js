@@ -14,13 +14,16 @@ export function page() {
     Promise.all([call("GET /api/credits"), call("GET /api/credits/transfers", { query: { limit: 25 } }), call("GET /api/credits/prices")]),
   );
   const [turn, setTurn] = useState(0);
-  useReturnFromPayment(reload);
+  const again = () => {
+    reload();
+    setTurn((before) => before + 1);
+  };
+  useReturnFromPayment(again);
   if (error || !data) return html`<${AccountPage} title=${say("billing.title")} lead=${say("billing.lead")}><${Pending} error=${error} reload=${reload} /><//>`;
   const [balance, first, prices] = data;
   const redeemed = () => {
-    reload();
+    again();
     loadCredits();
-    setTurn(turn + 1);
   };
   return html`<${AccountPage} title=${say("billing.title")} lead=${say("billing.lead")}>
     ${!balance.is_unlimited && Number(balance.available) <= 0 && html`<${Note} kind="warn">${say("billing.out")}<//>`}
@@ -35,7 +38,7 @@ export function page() {
           : html`<p class="soft">${say("billing.no_lots")}</p>`}
       <//>
     </div>
-    <${Buying} sells=${Boolean(options.value?.sells_credits)} />
+    <${Buying} sells=${Boolean(options.value?.sells_credits)} turn=${turn} />
     <${Movements} key=${`${turn}${first.transfers[0]?.id}`} first=${first} />
     <${Part} title=${say("billing.prices")}>
       <${Table} label=${say("billing.prices")} columns=${[[say("billing.service")], [say("billing.credits"), true]]}>

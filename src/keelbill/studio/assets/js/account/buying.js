@@ -45,9 +45,9 @@ export function useReturnFromPayment(reload) {
   }, []);
 }
 
-/** The parts of the page; nothing where no cards are taken. `sells` says whether they are. */
-export function Buying({ sells }) {
-  const { data, reload } = useLoaded(load);
+/** The parts of the page; nothing where no cards are taken. `sells` says whether they are; a new `turn` asks again. */
+export function Buying({ sells, turn }) {
+  const { data, reload } = useLoaded(load, [turn]);
   if (!data) return null;
   return html`${sells && html`<div class="columns"><${Buy} /><${Recharge} rule=${data.rule} onSaved=${reload} /></div>`}${data.receipts.length > 0 && html`<${Receipts} receipts=${data.receipts} />`}`;
 }
