@@ -35,6 +35,7 @@ ADDRESSES: Final = (
     "/settings",
     "/admin",
     "/admin/{part}",
+    "/nodes",
     "/help",
     "/help/{part}",
 )

@@ -228,7 +228,7 @@ class TestSmallRoutes:
     @pytest.mark.parametrize(
         ("path", "expected"),
         [
-            ("/extensions", []),
+            ("/extensions", ["/extensions/keelbill/main.js"]),
             ("/i18n", {}),
             ("/global_subgraphs", {}),
             ("/workflow_templates", {}),

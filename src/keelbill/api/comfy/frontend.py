@@ -177,7 +177,8 @@ class FrontEnd:
             principal = await caller_of(request, self._platform, writes=False)
         except Unauthorized:
             base = "" if _is_on_main_port(request) else self._platform.accounts.rules.base_url
-            return RedirectResponse(f"{base}/sign-in?next={quote(PREFIX + '/', safe='')}", 302)
+            wanted = f"{PREFIX}/?{request.url.query}" if request.url.query else f"{PREFIX}/"
+            return RedirectResponse(f"{base}/sign-in?next={quote(wanted, safe='')}", 302)
         admit(request, self._platform, principal)
         account = Account(principal.org_id, principal.user_id)
         if not request.query_params and await self._platform.runs.is_new(account):

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from keelbill.api.comfy.door import PREFIX, mounted
+from keelbill.api.comfy.extensions import Extensions
 from keelbill.api.comfy.files import Files
 from keelbill.api.comfy.frontend import FrontEnd
 from keelbill.api.comfy.models import ModelNames, Models
@@ -50,6 +51,7 @@ def graph_door(platform: Platform) -> GraphDoor:
     models, front_end = ModelNames(platform), FrontEnd(platform)
     inside: list[BaseRoute] = [
         *Listener(platform, stage, features(platform)).routes(),
+        *Extensions(platform).routes(),
         *Startup(platform, front_end.version).routes(),
         *Prompts(models, stage).routes(),
         *RunsApi(stage).routes(),

@@ -68,7 +68,6 @@ class Startup:
             *both("/settings", self.set_settings, "POST", reads="text"),
             *both("/settings/{name:path}", self.setting),
             *both("/settings/{name:path}", self.set_setting, "POST", reads="text"),
-            *both("/extensions", self.empty_list),
             *both("/features", self.describe),
             *both("/system_stats", self.system_stats),
             *both("/i18n", self.empty),
@@ -142,10 +141,6 @@ class Startup:
     async def empty(self, call: Call) -> Response:
         """Answer with nothing of its kind."""
         return reply({})
-
-    async def empty_list(self, call: Call) -> Response:
-        """Answer with no items."""
-        return reply([])
 
 
 def _device(place: int, worker: WorkerInfo, ram_total: int) -> dict[str, Any]:

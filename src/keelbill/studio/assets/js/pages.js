@@ -19,6 +19,7 @@ export const PAGES = [
   { path: "/billing", title: "page.billing", icon: "wallet", nav: "account", load: () => import("./account/billing.js") },
   { path: "/usage", title: "page.usage", icon: "activity", nav: "account", load: () => import("./account/usage.js") },
   { path: "/webhooks", title: "page.webhooks", icon: "webhook", nav: "account", load: () => import("./account/webhooks.js") },
+  { path: "/nodes", title: "page.nodes", icon: "layers", nav: "account", load: () => import("./nodes/page.js") },
   { path: "/help", title: "page.help", icon: "circle-question-mark", nav: "account", keys: "g h", load: () => import("./help/page.js") },
   { path: "/help/:part", title: "page.help", load: () => import("./help/page.js") },
   { path: "/admin", title: "page.admin", icon: "settings", nav: "account", keys: "g a", staff: true, load: () => import("./admin/page.js") },

@@ -123,6 +123,7 @@ function Recipe({ picture, recipe, onClose, onTags }) {
       ${isPainted && html`<${Button} icon="shuffle" onClick=${() => go(() => vary(bodyFor(picture, recipe), picture))}>${t("result.vary")}<//>`}
       <${Button} icon="image-up" onClick=${() => go(() => useAsInput(picture))}>${t("result.use")}<//>
       ${canEnlarge(picture) && html`<${Button} icon="expand" onClick=${() => go(() => enlarge(picture, picture.prompt || t("gallery.untitled")))}>${t("result.enlarge_short")}<//>`}
+      <a class="button button-plain" href=${`/comfy/?picture=${picture.id}`}><${Icon} name="workflow" /><span>${t("result.graph")}</span></a>
       ${isPainted && html`<${Button} icon="code" onClick=${() => setCode(true)}>${t("result.code")}<//>`}
     </div>
     <dl class="facts facts-two">

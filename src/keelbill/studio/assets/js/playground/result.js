@@ -71,6 +71,7 @@ export function ResultActions({ job, run }) {
     ${place.value.path !== "/canvas" && html`<${IconButton} label=${t("result.edit")} icon="brush" disabled=${!job.pictureId} onClick=${() => editPicture(picture)} />`}
     ${isPainted && html`<${IconButton} label=${t("result.code")} icon="code" onClick=${() => setCode(true)} />`}
     <a class="icon-button" href=${source} download aria-label=${t("result.download")} title=${t("result.download")}><${Icon} name="download" /></a>
+    ${job.pictureId && html`<a class="icon-button" href=${`/comfy/?picture=${job.pictureId}`} aria-label=${t("result.graph")} title=${t("result.graph")}><${Icon} name="workflow" /></a>`}
     ${job.pictureId && html`<a class="icon-button" href=${`/gallery/${job.pictureId}`} aria-label=${t("result.details")} title=${t("result.details")}><${Icon} name="info" /></a>`}
     ${code && html`<${CodeDialog} body=${bodyOf(run, job)} files=${run.files} onClose=${() => setCode(false)} />`}
   </div>`;
