@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import Visit
 from .test_access import PHONE, WIDE, assert_fits, violations
-from .test_graph_editor import LOADING_MS, open_editor
+from .test_graph_editor import LOADING_MS
 from .test_playground import generate
 
 LACKING: dict[str, Any] = {
