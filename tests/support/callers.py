@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -97,10 +97,16 @@ class Callers:
         keys, owner = self.server.platform.keys, self.users["owner"]
         return self.server.write(lambda c: keys.make(c, self.org_id, owner, options)[1])
 
-    def knock(self, caller: str, door: Door) -> httpx.Response:
-        """Send a request that is right in everything but perhaps in who sends it."""
+    def knock(self, caller: str, door: Door, things: Mapping[str, str] | None = None) -> httpx.Response:
+        """Send a request that is right in everything but perhaps in who sends it.
+
+        Args:
+            caller: Who.
+            door: Where.
+            things: What stands in the places of the path; else ids of things that are not there.
+        """
         path = door.path.replace("{path:path}", "x")
-        for name, value in {"user_id": self.users["viewer"], **self._enums(door)}.items():
+        for name, value in {"user_id": self.users["viewer"], **self._enums(door), **(things or {})}.items():
             path = path.replace(f"{{{name}}}", value)
         while "{" in path:
             before, _, rest = path.partition("{")

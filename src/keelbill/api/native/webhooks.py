@@ -28,7 +28,7 @@ class NewWebhook(Body):
 class WebhookChange(Body):
     """What to change; what is left out stays. Turning it on forgets its failures."""
 
-    url: str | None = Field(default=None, min_length=1, max_length=2048)
+    url: str | None = Field(default=None, min_length=1, max_length=2048, examples=["https://example.com/hook"])
     events: list[Event] | None = Field(default=None, min_length=1, max_length=len(EVENTS))
     enabled: bool | None = None
 
