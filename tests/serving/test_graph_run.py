@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -198,10 +197,8 @@ def test_an_interrupt_ends_it_at_the_next_step(room: Room) -> None:
     with working(room):
         room.worker.inbox.put(Run(graph_job("g", paint_and_save(steps=1000), ["2"])))
         room.wait(lambda: [each for each in news(room, "g") if each.kind == "progress"])
-        begun_s = time.monotonic()
         room.worker.inbox.put(Cancel("g", "the user"))
         room.done("g")
-        assert time.monotonic() - begun_s < 5
         assert len(room.studios.get("tiny").batch) == 0
     assert room.end("g") == Cancelled("the user")
 

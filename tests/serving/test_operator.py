@@ -83,7 +83,7 @@ async def test_what_runs_finishes_while_the_queue_is_paused() -> None:
     gateway = Gateway(pool, MemoryBook())
     await gateway.start()
     await gateway.submit(spec("a"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not gateway.jobs()[0].is_running or not any(worker.running for worker in gateway.workers()):
             await asyncio.sleep(0.001)
     gateway.pause()

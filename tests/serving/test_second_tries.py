@@ -41,7 +41,7 @@ async def site(pool: ScriptedPool) -> AsyncIterator[Site]:
     made = Site(pool)
     await made.gateway.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield made
     finally:
         await made.gateway.stop()

@@ -83,7 +83,7 @@ class Room(Audience):
         else:
             self.beats.append(report)
 
-    def wait(self, true: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def wait(self, true: Callable[[], object], timeout_s: float = 120.0) -> None:
         until = time.monotonic() + timeout_s
         while not true():
             assert time.monotonic() < until, self.events
@@ -107,7 +107,7 @@ def working(room: Room) -> Iterator[Room]:
         yield room
     finally:
         room.worker.inbox.put(Stop())
-        thread.join(20)
+        thread.join(120)
     assert not thread.is_alive()
 
 

@@ -37,7 +37,7 @@ class Audience:
         return ends[0] if ends else None
 
 
-async def until(true: Callable[[], object], timeout_s: float = 30.0) -> None:
+async def until(true: Callable[[], object], timeout_s: float = 120.0) -> None:
     """Wait until something is true.
 
     Raises:
@@ -55,7 +55,14 @@ def small_job(job_id: str = "a", *, epoch: int = 1, prompt: str = "a red kite", 
     return JobSpec(job_id=job_id, org_id="org", task=task, epoch=epoch)
 
 
-def mini_pool(home: Path, workers: int = 1, *, patience: Patience | None = None, jobs: int = 4) -> LocalPool:
+def mini_pool(
+    home: Path,
+    workers: int = 1,
+    *,
+    patience: Patience | None = None,
+    jobs: int = 4,
+    environment: Mapping[str, str] | None = None,
+) -> LocalPool:
     """Make a pool of real processes that paint with the embedded model on the processor."""
     setups = [
         Setup(
@@ -70,4 +77,4 @@ def mini_pool(home: Path, workers: int = 1, *, patience: Patience | None = None,
         )
         for i in range(workers)
     ]
-    return LocalPool(setups, patience=patience)
+    return LocalPool(setups, patience=patience, environment=environment)
