@@ -227,13 +227,14 @@ class TestWordsStayWords:
         page.goto("/sign-in")
         refused = page.evaluate(
             """() => new Promise((done) => {
-              const refused = [];
+              const refused = new Set();
               document.addEventListener("securitypolicyviolation", (event) => {
-                refused.push(event.effectiveDirective);
-                if (refused.length === 2) done(refused.sort());
+                refused.add(event.effectiveDirective);
+                if (refused.size === 2) done([...refused].sort());
               });
               const picture = document.createElement("img");
               picture.setAttribute("onerror", "window.taken=1");
+              picture.src = "data:,";
               const script = document.createElement("script");
               script.textContent = "window.taken=1";
               document.body.append(picture, script);
