@@ -24,12 +24,24 @@ pytestmark = [
 JOB = {"prompt": "a red kite", "width": 64, "height": 64}
 
 
-def pair(sites: Sites, **script: Any) -> tuple[Site, Site]:
+QUICK = """
+from keelbill.jobs import janitor
+janitor.SEEN_EVERY_S, janitor.SWEEP_EVERY_S = 1.0, 2.0
+"""
+"""A server that looks around more often than every ten seconds."""
+IMPATIENT = f"""{QUICK}
+from keelbill.jobs import leases
+leases.DEAD_AFTER_MS = 9_000
+"""
+"""One that also takes another for gone after nine seconds of silence instead of 45."""
+
+
+def pair(sites: Sites, prelude: str = "", **script: Any) -> tuple[Site, Site]:
     """Start two servers over one database and one folder of pictures."""
     here = sites()
-    here.start(script=script)
+    here.start(script=script, prelude=prelude)
     there = sites()
-    there.start(script=script, wants_key=False)
+    there.start(script=script, prelude=prelude, wants_key=False)
     return here, there
 
 
@@ -71,13 +83,13 @@ def test_cancelled_from_the_other(sites: Sites) -> None:
 
 
 def test_the_other_takes_up_what_a_killed_one_left(sites: Sites) -> None:
-    here, there = pair(sites, step_s=0.6)
+    here, there = pair(sites, IMPATIENT, step_s=0.6)
     with ThreadPoolExecutor(1) as client:
         asked = client.submit(here.ask, "patient")
         here.wait_for(1)
         here.close()
         assert isinstance(asked.exception(30), httpx.TransportError)
-    # It counts as gone 45 seconds after its last word, and its job's lease has run out by then.
+    # It counts as gone some time after its last word; by then its job's lease of 15 seconds runs out too.
     there.until("SELECT state, attempt FROM job", [("succeeded", 2)], 110)
     answer = there.ask("patient")
     assert answer.status_code == 200
@@ -88,13 +100,13 @@ def test_the_other_takes_up_what_a_killed_one_left(sites: Sites) -> None:
 
 def test_the_rate_limit_is_split(sites: Sites) -> None:
     here = sites()
-    here.start(script={}, rate_limit=30, rate_window_s=600)
+    here.start(prelude=QUICK, rate_limit=30, rate_window_s=600)
     there = sites()
-    there.start(script={}, wants_key=False, rate_limit=30, rate_window_s=600)
+    there.start(prelude=QUICK, wants_key=False, rate_limit=30, rate_window_s=600)
     until_s = time.monotonic() + 60
     while here.get("/v1/user/balance").headers["ratelimit-policy"] != '"requests";q=15;w=600':
         assert time.monotonic() < until_s, "the first one never noticed the second"
-        time.sleep(2.0)
+        time.sleep(0.5)
     answers = [each.get("/v1/user/balance").status_code for each in (here, there) * 31]
     assert 429 in answers
     assert sum(status == 200 for status in answers) <= 30
