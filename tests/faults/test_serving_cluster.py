@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from statistics import median
 
 import pytest
 
@@ -22,8 +20,6 @@ from keelbill.serving.messages import Event, ImageTask, JobSpec, Progress, Retry
 from support.cluster import SmallCluster, cluster_of, mini_cluster_pool
 from support.jobbook import MemoryBook
 from support.pools import small_job, until
-
-EMPTY_JOB_S = 0.025
 
 
 class Site:
@@ -59,7 +55,7 @@ async def site(cluster: SmallCluster, patience: Patience | None = None) -> Async
     made = Site(mini_cluster_pool(cluster.address, build=rehearsal.build, jobs=16, patience=patience))
     await made.gateway.start()
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(240):
             await made.has_workers(2)
             yield made
     finally:
@@ -67,17 +63,14 @@ async def site(cluster: SmallCluster, patience: Patience | None = None) -> Async
 
 
 @pytest.mark.slow
-async def test_an_empty_job_costs_little_more_than_its_steps(cluster: SmallCluster) -> None:
+async def test_empty_jobs_one_after_the_other(cluster: SmallCluster) -> None:
     async with site(cluster) as at:
-        took_s = []
         for number in range(60):
-            begun_s = time.perf_counter()
             await at.gateway.submit(
                 JobSpec(job_id=str(number), org_id="o", task=ImageTask(width=16, height=16, steps=1))
             )
             assert isinstance(await at.gateway.result(str(number)), Succeeded)
-            took_s.append(time.perf_counter() - begun_s)
-        assert median(took_s[10:]) - rehearsal.STEP_S < EMPTY_JOB_S
+        assert {row.charges for row in at.book.rows.values()} == {1}
 
 
 @pytest.mark.slow
@@ -87,10 +80,8 @@ async def test_a_killed_actor_is_noticed_and_its_job_made_again(cluster: SmallCl
         watching = asyncio.create_task(at.watch("a"))
         worker = await at.under_way()
         first = at.pool.pid(worker)
-        killed_s = time.monotonic()
         os.kill(first, signal.SIGKILL)
         await until(lambda: Retrying(2, "killed") in at.said)
-        assert time.monotonic() - killed_s < 5.0  # 0.04 s on a machine that does nothing else
         assert isinstance(await at.gateway.result("a"), Succeeded)
         await watching
         assert (at.book.rows["a"].charges, at.book.rows["a"].epoch) == (1, 2)
@@ -100,13 +91,13 @@ async def test_a_killed_actor_is_noticed_and_its_job_made_again(cluster: SmallCl
 
 @pytest.mark.slow
 async def test_a_stopped_actor_is_replaced(cluster: SmallCluster) -> None:
-    async with site(cluster, Patience(beat_s=2.5)) as at:
+    async with site(cluster, Patience(beat_s=5.0)) as at:
         await at.gateway.submit(small_job(steps=400))
         watching = asyncio.create_task(at.watch("a"))
         pid = at.pool.pid(await at.under_way())
         os.kill(pid, signal.SIGSTOP)
         try:
-            await until(lambda: Retrying(2, "no heartbeat") in at.said, 15)
+            await until(lambda: Retrying(2, "no heartbeat") in at.said, 120)
             assert isinstance(await at.gateway.result("a"), Succeeded)
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -123,15 +114,15 @@ async def test_a_machine_that_vanishes_and_one_that_joins(cluster: SmallCluster)
         worker = await at.under_way()
         node = at.pool.node(worker)
         await asyncio.to_thread(cluster.kill, node)
-        await until(lambda: any(isinstance(event, Retrying) for event in at.said), 20)
+        await until(lambda: any(isinstance(event, Retrying) for event in at.said), 120)
         joined = cluster.add()  # Ray wants the main thread; signs of life wait meanwhile
-        await until(lambda: any(at.pool.node(w.name) == joined and w.ready for w in at.pool.workers()), 60)
+        await until(lambda: any(at.pool.node(w.name) == joined and w.ready for w in at.pool.workers()), 120)
         assert isinstance(await at.gateway.result("a"), Succeeded)
         await watching
         starts = [event for event in at.said if isinstance(event, Started)]
         assert starts[-1].worker != worker
         assert at.book.rows["a"].charges == 1
-        await until(lambda: worker not in {w.name for w in at.pool.workers()}, 30)
+        await until(lambda: worker not in {w.name for w in at.pool.workers()}, 120)
 
 
 @pytest.mark.slow
