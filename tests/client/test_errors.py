@@ -193,6 +193,13 @@ class TestRetryAfter:
         assert read_retry_after(now, later) == 0
 
 
+def test_sentence_and_advice_are_apart(double: ApiDouble) -> None:
+    double.script = [Scripted(401, v2("unauthorized", "authorization: invalid or missing header value"))]
+    client = Client(OTHER_MAKER_KEY, double.base_url, retries=ONCE, check_key=False)
+    with client, pytest.raises(sdk.AuthenticationError, match=r"header value\. Look for a typo"):
+        client.balance()
+
+
 def test_the_key_is_in_no_exception(double: ApiDouble) -> None:
     double.script = [Scripted(401, v2("unauthorized", "authorization: invalid")), Scripted(drop=True), Scripted(500)]
     with Client(OTHER_MAKER_KEY, double.base_url, retries=ONCE, check_key=False) as client:

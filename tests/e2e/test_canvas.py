@@ -62,14 +62,25 @@ def drag(page: Page, *places: tuple[float, float]) -> None:
 
 
 def amount_of_tint(page: Page) -> int:
-    """Return how many pixels of the board show the mask."""
+    """Return how many pixels of the board show the mask, once the board has drawn what it was told."""
     found = page.evaluate(
-        """() => {
-          const shown = document.querySelector(".canvas-stage canvas");
-          const { data } = shown.getContext("2d").getImageData(0, 0, shown.width, shown.height);
-          let count = 0;
-          for (let at = 0; at < data.length; at += 4) count += data[at] - data[at + 1] > 90;
-          return count;
+        """async () => {
+          const count = () => {
+            const shown = document.querySelector(".canvas-stage canvas");
+            const { data } = shown.getContext("2d").getImageData(0, 0, shown.width, shown.height);
+            let found = 0;
+            for (let at = 0; at < data.length; at += 4) found += data[at] - data[at + 1] > 90;
+            return found;
+          };
+          const frame = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go, 40)));
+          let [last, same] = [-1, 0];
+          for (let look = 0; look < 100 && same < 4; look += 1) {
+            await frame();
+            const now = count();
+            same = now === last ? same + 1 : 0;
+            last = now;
+          }
+          return last;
         }"""
     )
     return int(found)

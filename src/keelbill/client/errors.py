@@ -201,8 +201,11 @@ def error_of(refusal: Refusal, *, repeatable: bool, location: str = "") -> Keelb
         hint = f"Redirects are not followed with a key. Use the address {location} itself." if location else ""
     if kind is ConflictError and refusal.retry_after_s is None:
         can_retry = False
+    told = "; ".join(refusal.errors) or f"The server answered with status {refusal.status} and no explanation."
+    if hint and not told.endswith((".", "!", "?")):
+        told += "."
     return kind(
-        "; ".join(refusal.errors) or f"The server answered with status {refusal.status} and no explanation.",
+        told,
         hint=hint,
         status=refusal.status,
         name=refusal.name,

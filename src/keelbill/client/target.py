@@ -84,7 +84,7 @@ def find_target(
     if not raw_key:
         raise AuthenticationError(
             "There is no API key.",
-            hint=f"Set {KEY_VARIABLES[0]}, or give Client(key=...). The server's keys page has it.",
+            hint=f"Set {KEY_VARIABLES[0]}, or give the key: Client(key=...), or --key. The server's keys page has it.",
         )
     target = Target(address, tidy_key(raw_key, key_source), key_source, url_source if raw_url.strip() else "default")
     if check_key and not target.is_hosted and has_typo(target.key):

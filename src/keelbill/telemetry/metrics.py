@@ -163,6 +163,7 @@ class Metrics:
             self.credits.labels(kind)
         self._flooded = self.http_requests.labels(TURNED_AWAY, OTHER, "429")
         self._rate = self.http_rejected.labels("rate")
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def model(self, name: str) -> str:
         """Return the label of a model."""
@@ -181,8 +182,15 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answered request; `route` is the route's pattern, not the path."""
-        self.http_requests.labels(route, method if method in METHODS else OTHER, str(status)).inc()
-        self.http_duration.labels(route).observe(seconds)
+        name = (route, method, status)
+        found = self._answered.get(name)
+        if found is None:
+            count = self.http_requests.labels(route, method if method in METHODS else OTHER, str(status))
+            found = (count, self.http_duration.labels(route))
+            if method in METHODS:
+                self._answered[name] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def turned_away(self) -> None:
         """Count a request of a caller who is over the limit, as cheaply as can be."""
