@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+PYTEST ?= --durations=15 --durations-min=5
 PROMPT ?= a strawberry on a light blue background
 export PYTHONDONTWRITEBYTECODE ?=
 
-.PHONY: run test picture check bench docs clean
+.PHONY: run test coverage picture check bench docs clean
 
 run: $(VENV)/server.stamp ## start the platform on 127.0.0.1:8000
 	$(BIN)/keelbill serve
@@ -15,8 +16,11 @@ picture: $(VENV)/server.stamp ## one picture: make picture PROMPT="a red car"
 	$(BIN)/keelbill generate "$(PROMPT)"
 
 test: $(VENV)/dev.stamp ## the whole test suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/e2e --cov --cov-report=
-	$(BIN)/python -m pytest tests/e2e --cov --cov-append --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/e2e $(PYTEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 2 --dist loadfile tests/e2e $(PYTEST)
+
+coverage: $(VENV)/dev.stamp ## the tests without a browser, and which lines and branches they reach
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/e2e --cov --cov-report=term:skip-covered
 
 check: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .
