@@ -441,9 +441,9 @@ class TestWrongParameters:
         assert (answer.status_code, errors_of(answer)) == (400, ["prompt: must be sent once"])
 
     def test_text_from_a_file(self, api: httpx.Client) -> None:
-        files = {"prompt": ("prompt.txt", b"an apple"), "seed": ("seed", b""), "model": (None, " sd3.5-flash\n")}
-        told = "prompt: must be sent as text, not as a file"
-        assert errors_of(api.post(SD3, files=files)) == [told]
+        prompt, seed = ("prompt.txt", b"an apple"), ("seed", b"")
+        answer = api.post(SD3, files={"prompt": prompt, "seed": seed}, data={"model": " sd3.5-flash\n"})
+        assert errors_of(answer) == ["prompt: must be sent as text, not as a file"]
 
     def test_no_content_type(self, api: httpx.Client) -> None:
         answer = api.post(SD3, content=b"")
