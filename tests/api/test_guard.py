@@ -132,6 +132,20 @@ class TestGreedy:
         reply = generous.ask(b"GET / HTTP/1.1\r\nhost: localhost\r\n" + head.encode() + b"\r\n")
         assert reply.status == 431
 
+    @pytest.mark.parametrize("filling", [b"\r\n", b"\n"], ids=["crlf", "lf"])
+    def test_empty_lines_without_end_after_an_answer(self, generous: Serving, filling: bytes) -> None:
+        wire = generous.connect()
+        assert wire.ask(request()).status == 200
+        wire.send(filling * 40_000)
+        assert wire.reply().status == 431
+        assert generous.ask(request(path="/others")).body == b"/others 0"
+
+    def test_more_after_the_last_request_than_it_said(self, generous: Serving) -> None:
+        wire = generous.connect()
+        wire.send(request("POST", body=b"x" * 10, connection="close") + b"y" * 100_000)
+        assert wire.reply().status in (200, 400, 431)
+        assert generous.ask(request(path="/others")).body == b"/others 0"
+
     def test_a_hundred_headers(self, generous: Serving) -> None:
         assert generous.ask(with_headers(100)).status == 200
         assert generous.ask(with_headers(101)).status == 431

@@ -174,7 +174,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._head_bytes += len(piece)
             if not self._feed(piece):
                 return
-            if self._phase == "head" and self._head_bytes > self.limits.header_bytes:
+            if self._phase != "body" and self._head_bytes > self.limits.header_bytes:  # empty lines begin no head
                 self._refused = self._refused or RequestProblem(
                     431, f"headers: must have at most {self.limits.header_bytes} bytes in all"
                 )
