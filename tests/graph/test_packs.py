@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keelbill.core.errors import InvalidInput
 from keelbill.graph import pack_index, packs
@@ -137,7 +140,7 @@ class TestMissing:
             ("Example Vignette", ("1",), EXAMPLE_NAME),
             ("Nobody Knows", ("2",), ""),
         ]
-        assert found[0].command == f"pip install {EXAMPLE_NAME}==0.1.0 && keelbill nodes enable {EXAMPLE_NAME}"
+        assert found[0].command == f"pip install ./examples/node-pack && keelbill nodes enable {EXAMPLE_NAME}"
 
     def test_pack_that_is_only_off(self, example: Path) -> None:
         used = {"Example Vignette": ["1"]}
@@ -152,12 +155,44 @@ class TestMissing:
 
     def test_operators_own_index(self, tmp_path: Path) -> None:
         (tmp_path / "packs.toml").write_text('[[pack]]\nname = "own"\nversion = "3"\nclasses = ["Own Node"]\n')
-        assert "own" in [each.name for each in pack_index.known(tmp_path)]
+        (own,) = [each for each in pack_index.known(tmp_path) if each.name == "own"]
+        assert own.command == "pip install own==3 && keelbill nodes enable own"
 
     def test_index_that_cannot_be_read(self, tmp_path: Path) -> None:
         (tmp_path / "packs.toml").write_text('[[pack]]\nname = "own"\n')
         with pytest.raises(InvalidInput, match="an index"):
             pack_index.known(tmp_path)
+
+
+class TestSignedIndex:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("packs.toml", "packs.toml.sig"):
+            shutil.copy(Path(pack_index.__file__).with_name(name), tmp_path)
+        return tmp_path
+
+    def test_as_it_was_signed(self, folder: Path) -> None:
+        assert EXAMPLE_NAME in pack_index.signed_index(folder)
+
+    def test_line_ends_of_another_system(self, folder: Path) -> None:
+        text = (folder / "packs.toml").read_bytes()
+        (folder / "packs.toml").write_bytes(text.replace(b"\n", b"\r\n"))
+        assert EXAMPLE_NAME in pack_index.signed_index(folder)
+
+    @pytest.mark.parametrize("harm", ["another source", "no signature", "half a signature", "signed by another"])
+    def test_otherwise_it_is_refused(self, folder: Path, harm: str) -> None:
+        index, signature = folder / "packs.toml", folder / "packs.toml.sig"
+        if harm == "another source":
+            index.write_text(index.read_text().replace("./examples/node-pack", "keelbill-exampel-nodes"))
+        elif harm == "no signature":
+            signature.unlink()
+        elif harm == "half a signature":
+            signature.write_text(signature.read_text()[:40])
+        else:
+            signed = Ed25519PrivateKey.generate().sign(index.read_bytes())
+            signature.write_text(base64.b64encode(signed).decode())
+        with pytest.raises(packs.PackRefused, match="not as it was signed"):
+            pack_index.signed_index(folder)
 
 
 def test_example_says_what_its_files_have() -> None:

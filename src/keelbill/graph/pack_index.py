@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
 from keelbill.core.errors import InvalidInput
 from keelbill.graph.node import Node
-from keelbill.graph.packs import Pack, plain
+from keelbill.graph.packs import Pack, PackRefused, plain
 from keelbill.graph.workflow import UI_ONLY, is_workflow
 
 OWN_INDEX: Final = "packs.toml"
+SIGNER: Final = "b0543089137d8998166301e823a77fda750f63be7f44ec33de5738fde22b3638"
+"""Public key (Ed25519, RFC 8032) of the index that comes with the program; `studio/sign_packs.py` signs it."""
 MOST_DEEP: Final = 16
 
 
@@ -28,6 +33,7 @@ class Listed:
         about: One sentence.
         version: That the index speaks of.
         classes: Class keys of its nodes.
+        source: What the installer is given, such as a folder; "" for the name and version.
     """
 
     name: str
@@ -35,11 +41,37 @@ class Listed:
     about: str
     version: str
     classes: tuple[str, ...]
+    source: str = ""
 
     @property
     def command(self) -> str:
         """What an administrator would run to have it."""
-        return f"pip install {self.name}=={self.version} && keelbill nodes enable {self.name}"
+        source = shlex.quote(self.source) if self.source else f"{self.name}=={self.version}"
+        return f"pip install {source} && keelbill nodes enable {self.name}"
+
+
+def signed_index(folder: Traversable | None = None) -> str:
+    """Return the index that comes with the program, if its signature holds.
+
+    Args:
+        folder: Where it lies; else where it was installed.
+
+    Raises:
+        PackRefused: It is unsigned, or was changed after it was signed.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    folder = folder or resources.files(__package__)
+    text = folder.joinpath("packs.toml").read_text(encoding="utf-8").replace("\r\n", "\n")
+    try:
+        signature = base64.b64decode(folder.joinpath("packs.toml.sig").read_text(encoding="ascii"), validate=False)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(SIGNER)).verify(signature, text.encode())
+    except (OSError, ValueError, InvalidSignature) as error:
+        raise PackRefused(
+            "The index of node packs is not as it was signed, so it is not used.", hint="Install Keelbill again."
+        ) from error
+    return text
 
 
 def known(home: Path | None = None) -> list[Listed]:
@@ -50,8 +82,9 @@ def known(home: Path | None = None) -> list[Listed]:
 
     Raises:
         InvalidInput: An index cannot be read.
+        PackRefused: The program's own is not as it was signed.
     """
-    texts = [("packs.toml", resources.files(__package__).joinpath("packs.toml").read_text(encoding="utf-8"))]
+    texts = [("packs.toml", signed_index())]
     if home is not None and (home / OWN_INDEX).is_file():
         texts.append((str(home / OWN_INDEX), (home / OWN_INDEX).read_text(encoding="utf-8")))
     found: dict[str, Listed] = {}
@@ -64,6 +97,7 @@ def known(home: Path | None = None) -> list[Listed]:
                     about=str(entry.get("about", "")),
                     version=str(entry["version"]),
                     classes=tuple(map(str, entry["classes"])),
+                    source=str(entry.get("source", "")),
                 )
                 found[plain(listed.name)] = listed
         except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from keelbill.graph.registry import load_builtin
 from support.doors import Doors
 from support.graphdoors import text_to_image
 
-COMMAND = "pip install keelbill-example-nodes==0.1.0 && keelbill nodes enable keelbill-example-nodes"
+COMMAND = "pip install ./examples/node-pack && keelbill nodes enable keelbill-example-nodes"
 
 
 def lacking(client: httpx.Client, workflow: Any) -> Any:

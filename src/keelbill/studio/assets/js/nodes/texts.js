@@ -21,7 +21,7 @@ const TEXTS = {
   where_one: ["node {ids}", "Knoten {ids}"],
   where_many: ["nodes {ids}", "Knoten {ids}"],
   command: ["An administrator runs this on the machine of the server, then starts the server again:", "Die Verwaltung führt dies auf dem Rechner des Servers aus und startet den Server neu:"],
-  careful: ["A pack is a program and can do whatever a program can. Nothing can be installed over the web, by nobody.", "Ein Paket ist ein Programm und kann alles, was ein Programm kann. Über das Web lässt sich nichts installieren, von niemandem."],
+  careful: ["A pack is a program and can do whatever a program can. Nothing can be installed over the web.", "Ein Paket ist ein Programm und kann alles, was ein Programm kann. Über das Web lässt sich nichts installieren."],
   packs: ["Known packs", "Bekannte Pakete"],
   no_packs: ["No pack is known.", "Kein Paket ist bekannt."],
   pack: ["Pack", "Paket"],

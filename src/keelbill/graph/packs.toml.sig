@@ -1,0 +1,1 @@
+StHDyMNDbUaw1wMN9MeWMvbxFpQBv+1tX/PhVr+xjGljER3RPpf412//aNrIvXDcbzWKqoxEweZlbZpPv77xAw==
