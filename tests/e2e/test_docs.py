@@ -35,12 +35,12 @@ def test_an_operation_opens_with_an_example_for_this_server(server: LiveServer, 
 
 
 def test_it_fits_a_telephone_and_needs_no_scripts(server: LiveServer, real_browser: Browser) -> None:
-    phone = {"viewport": {"width": 390, "height": 800}}
-    with window(real_browser, server.url, java_script_enabled=False, **phone) as (page, _):
+    phone = {"width": 390, "height": 800}
+    with window(real_browser, server.url, java_script_enabled=False, viewport=phone) as (page, _):
         page.goto("/docs")
         page.locator("summary").nth(3).click()
         page.locator("details[open] pre").wait_for()
-    with window(real_browser, server.url, **phone) as (page, _):
+    with window(real_browser, server.url, viewport=phone) as (page, _):
         page.goto("/docs")
         page.locator("summary").nth(3).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from .conftest import Visit
 from .test_access import PHONE, WIDE, assert_fits, violations
-from .test_graph_editor import LOADING_MS
+from .test_graph_editor import LOADING_MS, open_editor
 from .test_playground import generate
 
 LACKING: dict[str, Any] = {
@@ -84,3 +84,28 @@ def test_a_picture_of_the_gallery_opens_as_a_graph(visit: Visit) -> None:
             "window.app.graph._nodes.filter(node => node.type === 'CLIPTextEncode').map(node => node.widgets[0].value)"
         )
         assert "a boat" in texts
+
+
+def test_the_editor_leads_to_the_packs(visit: Visit) -> None:
+    with visit(complains_of=r"api\.comfy\.org.*Content Security Policy") as page:  # the editor asks there, in vain
+        open_editor(page, "/comfy/?template=text_to_image")
+        expect(page.get_by_text("text_to_image").first).to_be_visible(timeout=LOADING_MS)
+        expect(page.locator("#keelbill-missing")).to_have_count(0)
+        saved = {
+            "version": 0.4,
+            "last_node_id": 1,
+            "last_link_id": 0,
+            "links": [],
+            "groups": [],
+            "config": {},
+            "extra": {},
+            "nodes": [{"id": 1, "type": "Example Vignette", "pos": [9, 9], "size": [200, 80], "flags": {}, "order": 0,
+                       "mode": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": []}],
+        }  # fmt: skip
+        page.evaluate("saved => { window.app.loadGraphData(saved, true, true, 'lacking') }", saved)
+        notice = page.locator("#keelbill-missing")
+        expect(notice).to_contain_text("Example Vignette", timeout=LOADING_MS)
+        with page.expect_popup() as opened:
+            notice.get_by_role("link").click()
+        packs = opened.value
+        expect(packs.locator("[data-pack='keelbill-example-nodes']")).to_contain_text("Example Vignette")
