@@ -151,6 +151,59 @@ COMFY = {
     "9": {"class_type": "SkipLayerGuidanceSD3", "inputs": {"model": ["4", 0]}},
 }
 
+INVOKE = {
+    "generation_mode": "txt2img",
+    "positive_prompt": "a paper lantern",
+    "negative_prompt": "smoke",
+    "width": 1024,
+    "height": 768,
+    "seed": 2**61,
+    "cfg_scale": 4.5,
+    "steps": 30,
+    "scheduler": "euler",
+    "model": {"key": "1f", "hash": "blake3:00", "name": "sd3.5_medium", "base": "sd-3"},
+}
+OLD_INVOKE = {
+    "model": "stable diffusion",
+    "model_weights": "some",
+    "image": {
+        "prompt": [{"prompt": "a tin robot [rust]", "weight": 1.0}],
+        "steps": 50,
+        "cfg_scale": 7.5,
+        "width": 512,
+        "height": 512,
+        "seed": 8,
+        "sampler": "k_lms",
+    },
+}
+SWARM = {
+    "sui_image_params": {
+        "prompt": "a copper kettle",
+        "negativeprompt": "steam",
+        "model": "SD3/sd3.5_large.safetensors",
+        "seed": 12,
+        "steps": 20,
+        "cfgscale": 5.0,
+        "width": 1344,
+        "height": 768,
+        "sampler": "euler",
+    },
+    "sui_extra_data": {"date": "2026-01-02"},
+}
+FOOOCUS = {
+    "prompt": "a moss garden",
+    "negative_prompt": "",
+    "full_prompt": ["a moss garden", "sharp focus"],
+    "performance": "Speed",
+    "steps": 30,
+    "resolution": "(896, 1152)",
+    "guidance_scale": 4.0,
+    "base_model": "some",
+    "seed": "5150",
+    "sampler": "dpmpp_2m_sde_gpu",
+    "version": "Fooocus v2.5.0",
+}
+
 
 def saved(kind: str, **options: object) -> bytes:
     file = io.BytesIO()
@@ -179,7 +232,19 @@ FILES = {
     "a1111.jpg": (saved("JPEG", exif=commented(A1111, "utf-16-be")), "a stone bridge, (mist:1.2)", "Automatic1111"),
     "a1111.webp": (saved("WEBP", exif=commented(A1111, "utf-16-le")), "a stone bridge, (mist:1.2)", "Automatic1111"),
     "comfy.png": (saved("PNG", pnginfo=texts(prompt=json.dumps(COMFY))), "a glass whale", "Made with ComfyUI."),
+    "invoke.png": (saved("PNG", pnginfo=texts(invokeai_metadata=json.dumps(INVOKE))), "a paper lantern", "InvokeAI."),
+    "old.png": (saved("PNG", pnginfo=texts(**{"sd-metadata": json.dumps(OLD_INVOKE)})), "a tin robot", "InvokeAI."),
+    "swarm.png": (saved("PNG", pnginfo=texts(parameters=json.dumps(SWARM))), "a copper kettle", "SwarmUI."),
+    "swarm.jpg": (saved("JPEG", exif=commented(json.dumps(SWARM), "utf-16-be")), "a copper kettle", "SwarmUI."),
+    "fooocus.png": (saved("PNG", pnginfo=texts(parameters=json.dumps(FOOOCUS))), "a moss garden", "Fooocus."),
 }
+VALUES = {
+    "invoke.png": ["smoke", str(2**61), "30", "4.5", "1024 × 768", "sd3.5_medium", "scheduler: euler"],
+    "old.png": ["rust", "8", "50", "7.5", "512 × 512", "some", "sampler: k_lms"],
+    "swarm.png": ["steam", "12", "20", "5", "1344 × 768", "sd3.5_large", "sampler: euler"],
+    "fooocus.png": ["5150", "30", "4", "896 × 1152", "some", "performance: Speed, sampler: dpmpp_2m_sde_gpu"],
+}
+"""What is shown of a file besides its prompt."""
 
 
 def read(page: Page, name: str, content: bytes) -> None:
@@ -197,6 +262,8 @@ def test_recipes_of_all_programs_and_files_are_read(visit: Visit) -> None:
             dialog = page.get_by_role("dialog", name="Recipe of a picture")
             expect(dialog.get_by_text(program)).to_be_visible()
             expect(dialog.get_by_text(prompt, exact=True)).to_be_visible()
+            for value in VALUES.get(name, ()):
+                expect(dialog).to_contain_text(value)
             page.keyboard.press("Escape")
             expect(dialog).to_have_count(0)
         assert "POST" not in asked  # files are read in the browser and go nowhere

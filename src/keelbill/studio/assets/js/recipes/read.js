@@ -1,8 +1,10 @@
 // Understands the recipes that programs leave in pictures: our own, A1111's text, ComfyUI's graph. Knows no page.
 import { textsOf } from "./containers.js";
+import { fromFooocus, fromInvoke, fromSwarm } from "./others.js";
+import { amount, digits, text, whole } from "./values.js";
 
 /**
- * @typedef {{from: "keelbill" | "a1111" | "comfyui", prompt: string, negative: string, seed: string, steps: number | "",
+ * @typedef {{from: "keelbill" | "a1111" | "comfyui" | "invokeai" | "swarmui" | "fooocus", prompt: string, negative: string, seed: string, steps: number | "",
  *   cfg: number | "", width: number, height: number, model: string, extra: [string, string][]}} Recipe
  * `extra` names what was found and has no place in the form.
  */
@@ -20,10 +22,14 @@ export async function recipeOf(file) {
 /** Find the recipe among texts of a picture; the most exact one wins. */
 export function recipeFrom(texts) {
   const own = texts.keelbill || (texts.description || "").match(/^keelbill:(.*)$/s)?.[1];
+  const parameters = texts.parameters || texts.comment || "";
   const tries = [
     () => own && fromKeelbill(own),
+    () => fromSwarm(parameters),
+    () => fromInvoke(texts.invokeai_metadata || texts["sd-metadata"] || "null"),
+    () => fromFooocus(parameters),
     () => texts.prompt && fromComfy(texts.prompt),
-    () => fromParameters(texts.parameters || texts.comment || ""),
+    () => fromParameters(parameters),
   ];
   for (const attempt of tries) {
     try {
@@ -35,11 +41,6 @@ export function recipeFrom(texts) {
   }
   return null;
 }
-
-const text = (value) => (typeof value === "string" ? value.slice(0, 10_000) : "");
-const whole = (value) => (Number.isFinite(Number(value)) && Number(value) > 0 ? Math.round(Number(value)) : 0);
-const amount = (value) => (value !== undefined && value !== "" && Number.isFinite(Number(value)) ? Number(value) : "");
-const digits = (value) => (/^\d{1,20}$/.test(String(value)) ? String(value) : "");
 
 function fromKeelbill(json) {
   const found = JSON.parse(json.replace(/"seed":\s?(\d{16,})/, '"seed":"$1"'));
