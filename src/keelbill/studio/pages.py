@@ -32,7 +32,6 @@ ADDRESSES: Final = (
     "/usage",
     "/team",
     "/webhooks",
-    "/settings",
     "/admin",
     "/admin/{part}",
     "/nodes",
