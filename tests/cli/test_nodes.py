@@ -81,7 +81,7 @@ def test_missing(run: Run, home: Path, tmp_path: Path) -> None:
     file.write_text(json.dumps(graph))
     done = run("nodes", "missing", str(file))
     assert done.code == 1
-    assert done.out.startswith(f"Example Vignette (node 1): pip install {EXAMPLE_NAME}==0.1.0 && ")
+    assert done.out.startswith("Example Vignette (node 1): pip install ./examples/node-pack && ")
     del graph["1"]
     file.write_text(json.dumps(graph))
     assert run("nodes", "missing", str(file)).out == "All nodes are there.\n"

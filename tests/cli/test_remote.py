@@ -80,7 +80,7 @@ class TestRefused:
     def test_the_server_refuses(self, run: Run, double: ApiDouble) -> None:
         double.script = [Scripted(402, {"name": "payment_required", "errors": ["balance: 1 is less than 6.5"]})]
         assert (
-            "balance: 1 is less than 6.5 Nothing was charged."
+            "balance: 1 is less than 6.5. Nothing was charged."
             in run("generate", "a cat", "--server", double.base_url).sentence
         )
         assert list(Path().glob("*.png")) == []

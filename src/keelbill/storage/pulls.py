@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -136,11 +137,11 @@ def _bytes_below(folder: Path) -> int:
     Downloads are written into files that have their full length from the start, so blocks are counted, not lengths.
     """
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            found = path.stat()
-        except OSError:
-            continue
-        if path.is_file():
+    for parent, _, names in os.walk(folder):  # which passes over folders that are gone
+        for name in names:
+            try:
+                found = Path(parent, name).stat()
+            except OSError:
+                continue
             total += min(found.st_size, getattr(found, "st_blocks", found.st_size) * _BLOCK)
     return total
