@@ -39,6 +39,7 @@ docs: $(VENV)/dev.stamp ## write the generated reference pages
 	$(BIN)/python -m keelbill.cli.reference docs/reference
 	$(BIN)/python -m keelbill.api.stability.reference docs/reference/rest-api.md
 	$(BIN)/python -m keelbill.graph.reference docs/reference/nodes.md
+	$(BIN)/python studio/api_types.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

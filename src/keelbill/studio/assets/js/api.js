@@ -86,9 +86,11 @@ async function failure(answer) {
 
 /**
  * Call an operation of the API and return its answer.
- * @param {string} operation As in the OpenAPI document: "GET /api/jobs/{job_id}".
+ * @template {keyof Api.Answers} Operation
+ * @param {Operation} operation As in the OpenAPI document: "GET /api/jobs/{job_id}".
  * @param {{params?: object, query?: object, body?: object, form?: FormData, headers?: object, as?: "json" | "blob",
  *          signal?: AbortSignal, keepalive?: boolean}} [options]
+ * @returns {Promise<Api.Answers[Operation]>} Types are written from the OpenAPI document: `studio/api.d.ts`.
  * @throws {ApiError} The server refused, or cannot be reached.
  */
 export async function call(operation, { params = {}, query = {}, as = "json", ...rest } = {}) {
