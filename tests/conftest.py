@@ -7,8 +7,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Cores are shared with other tests, so no example has a time limit.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Cores are shared with other tests, so no example has a time limit. The same code is tried with the same examples;
+# `pytest --hypothesis-profile random` looks for others.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("random", settings.get_profile("shared"), derandomize=False)
 settings.load_profile("shared")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one test process per core: two with two threads each starve one another

@@ -104,3 +104,31 @@ def test_raising_a_cap_takes_effect_at_once(rich: Bank) -> None:
         rich.reserve("2", key_caps=Caps(total=micro(7)))
     rich.charge("2", key_caps=Caps(total=micro(14)))
     rich.assert_sound()
+
+
+def test_a_cap_that_comes_back_knows_what_was_spent_meanwhile(rich: Bank) -> None:
+    rich.charge("1", key_caps=Caps(total=micro(20), per_day=micro(20)))
+    rich.charge("2")
+    rich.reserve("3", key_caps=Caps(per_day=micro(20)))
+    with pytest.raises(CapReached, match="total cap of this key"):
+        rich.reserve("4", key_caps=Caps(total=micro(20)))
+    with pytest.raises(CapReached, match="daily cap of this key"):
+        rich.reserve("4", key_caps=Caps(per_day=micro(20)))
+    rich.void("3")
+    rich.charge("4", key_caps=Caps(total=micro(20)))
+    rich.assert_sound()
+
+
+def test_the_first_of_a_month_is_a_day_of_its_own(rich: Bank) -> None:
+    caps = Caps(per_day=micro(7), per_month=micro(20))
+    rich.clock.advance(12 * DAY_S)  # 1 April
+    rich.charge("1", key_caps=caps)
+    rich.clock.advance(DAY_S)
+    rich.charge("2", key_caps=caps)
+    rows = rich.database.read_now(lambda c: budgets.left(c, "key", "key"))
+    assert sorted((row.period, row.used) for row in rows) == [
+        ("day", 6_500_000),
+        ("day", 6_500_000),
+        ("month", 13_000_000),
+    ]
+    rich.assert_sound()

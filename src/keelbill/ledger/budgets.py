@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, func, insert, literal, or_, select, update
 
 from keelbill.core.principal import Caps
-from keelbill.db.statements import Prepared, insert_absent
+from keelbill.db.statements import Prepared
 from keelbill.ledger.errors import CapReached
 from keelbill.ledger.models import budget, hold, hold_budget, wallet
 
@@ -19,14 +19,21 @@ _of_hold = select(hold_budget.c.budget_id).where(hold_budget.c.hold_id == bindpa
 TAKE = Prepared(
     update(budget)
     .where(
-        budget.c.scope == bindparam("b_scope"),
-        budget.c.scope_id == bindparam("b_subject"),
-        budget.c.period == bindparam("b_period"),
-        budget.c.period_start_ms == bindparam("b_start"),
-        budget.c.used + budget.c.held + _amount <= bindparam("b_cap", type_=BigInteger),
+        or_(
+            *(
+                and_(
+                    budget.c.scope == scope,
+                    budget.c.scope_id == bindparam(f"b_{scope}"),
+                    budget.c.period == period,
+                    budget.c.period_start_ms == (0 if period == "total" else bindparam(f"b_{period}")),
+                )
+                for scope in ("key", "member")
+                for period in ("day", "month", "total")
+            )
+        )
     )
-    .values(held=budget.c.held + _amount, cap=bindparam("b_cap", type_=BigInteger))
-    .returning(budget.c.id)
+    .values(held=budget.c.held + _amount)
+    .returning(budget.c.scope, budget.c.period, budget.c.id, budget.c.used + budget.c.held)
 )
 INSERT_LINK = Prepared(insert(hold_budget).values(hold_id=bindparam("hold"), budget_id=bindparam("budget")))
 SPEND = Prepared(
@@ -37,7 +44,6 @@ RELEASE = Prepared(update(budget).where(budget.c.id.in_(_of_hold)).values(held=b
 
 class _Cap(NamedTuple):
     scope: str
-    subject: str
     period: str
     start_ms: int
     limit: int
@@ -58,7 +64,9 @@ def check_request(caps: Caps, whose: str, amount: int) -> None:
 def reserve(
     connection: Connection, org_id: str, key: tuple[str, Caps], member: tuple[str, Caps], now_ms: int, amount: int
 ) -> list[int]:
-    """Reserve an amount in every budget that has a cap.
+    """Reserve an amount in every budget of a key and a member, and open one for each cap that has none.
+
+    A budget goes on counting when its cap is taken away, so that a cap that comes back knows what was spent meanwhile.
 
     Args:
         connection: Whose wallet row is locked already.
@@ -74,16 +82,26 @@ def reserve(
     Raises:
         CapReached: One does not cover it; the caller takes everything back.
     """
-    caps = [*_caps("key", key[0], key[1], now_ms), *_caps("member", f"{org_id}:{member[0]}", member[1], now_ms)]
-    taken = []
-    for cap in caps:
-        row = _take(connection, cap, amount)
-        if row is None and _open(connection, cap, org_id):
-            row = _take(connection, cap, amount)
-        if row is None:
+    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    month = day.replace(day=1)
+    subjects = {"key": key[0], "member": f"{org_id}:{member[0]}"}
+    found = {
+        (scope, period): (budget_id, count)
+        for scope, period, budget_id, count in TAKE.rows(
+            connection,
+            b_key=subjects["key"],
+            b_member=subjects["member"],
+            b_day=_ms(day),
+            b_month=_ms(month),
+            amount=amount,
+        )
+    }
+    for cap in [*_caps("key", key[1], day, month), *_caps("member", member[1], day, month)]:
+        if (cap.scope, cap.period) not in found:
+            found[cap.scope, cap.period] = _open(connection, cap, org_id, subjects[cap.scope], amount)
+        if found[cap.scope, cap.period][1] > cap.limit:
             raise CapReached(cap.name, cap.limit, cap.reset)
-        taken.append(row[0])
-    return taken
+    return [budget_id for budget_id, _ in found.values()]
 
 
 def link(connection: Connection, hold_id: str, budget_ids: list[int]) -> None:
@@ -93,72 +111,45 @@ def link(connection: Connection, hold_id: str, budget_ids: list[int]) -> None:
 
 
 def left(connection: Connection, scope: str, subject: str) -> list[Any]:
-    """Return the budgets of a key or member: period, start, cap, used, held."""
+    """Return the budgets of a key or member: period, start, used, held."""
     return list(connection.execute(select(budget).where(budget.c.scope == scope, budget.c.scope_id == subject)))
 
 
-def _take(connection: Connection, cap: _Cap, amount: int) -> tuple[Any, ...] | None:
-    return TAKE.row(
-        connection,
-        b_scope=cap.scope,
-        b_subject=cap.subject,
-        b_period=cap.period,
-        b_start=cap.start_ms,
-        b_cap=cap.limit,
-        amount=amount,
-    )
-
-
-def _open(connection: Connection, cap: _Cap, org_id: str) -> bool:
-    """Begin to count; what was spent before the cap was set counts as well. False if it is counted already."""
-    fresh = insert_absent(
-        connection,
-        budget,
-        {
-            "scope": cap.scope,
-            "scope_id": cap.subject,
-            "period": cap.period,
-            "period_start_ms": cap.start_ms,
-            "used": 0,
-            "held": 0,
-        },
-    )
-    if not fresh:
-        return False
-    mine = select(budget.c.id).where(
-        budget.c.scope == cap.scope,
-        budget.c.scope_id == cap.subject,
-        budget.c.period == cap.period,
-        budget.c.period_start_ms == cap.start_ms,
-    )
-    budget_id = connection.scalars(mine).one()
+def _open(connection: Connection, cap: _Cap, org_id: str, subject: str, amount: int) -> tuple[int, int]:
+    """Begin to count; what was spent before the cap was set counts as well. Return id and count with the amount."""
     column = hold.c.api_key_id if cap.scope == "key" else hold.c.member_id
     before = (
         select(hold.c.id, hold.c.amount, hold.c.state)
         .join(wallet, wallet.c.id == hold.c.wallet_id)
         .where(
             wallet.c.org_id == org_id,
-            column == cap.subject.rpartition(":")[2],
+            column == subject.rpartition(":")[2],
             hold.c.created_ms >= cap.start_ms,
             hold.c.state != "voided",
         )
         .subquery()
     )
+    fresh = {"scope": cap.scope, "scope_id": subject, "period": cap.period, "period_start_ms": cap.start_ms}
+    opened = insert(budget).values(fresh | {"used": 0, "held": 0}).returning(budget.c.id)
+    budget_id: int = connection.scalars(opened).one()
     linked = select(before.c.id, literal(budget_id, BigInteger))
     connection.execute(insert(hold_budget).from_select(["hold_id", "budget_id"], linked))
     connection.execute(update(hold).where(hold.c.id.in_(select(before.c.id))).values(is_capped=True))
-    for state, changed in (("captured", budget.c.used), ("held", budget.c.held)):
-        total = select(func.coalesce(func.sum(before.c.amount), 0)).where(before.c.state == state).scalar_subquery()
-        connection.execute(update(budget).where(budget.c.id == budget_id).values({changed: changed + total}))
-    return True
+    total = {
+        state: select(func.coalesce(func.sum(before.c.amount), 0)).where(before.c.state == state).scalar_subquery()
+        for state in ("captured", "held")
+    }
+    counted = (
+        update(budget)
+        .where(budget.c.id == budget_id)
+        .values(used=budget.c.used + total["captured"], held=budget.c.held + total["held"] + amount)
+        .returning(budget.c.used + budget.c.held)
+    )
+    return budget_id, int(connection.scalars(counted).one())
 
 
-def _caps(scope: str, subject: str, caps: Caps, now_ms: int) -> Iterator[_Cap]:
-    """Yield the caps that are set, in the order in which their budgets are locked."""
-    if caps.per_day is None and caps.per_month is None and caps.total is None:
-        return
-    day = datetime.fromtimestamp(now_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    month = day.replace(day=1)
+def _caps(scope: str, caps: Caps, day: datetime, month: datetime) -> Iterator[_Cap]:
+    """Yield the caps that are set."""
     next_month = (month + timedelta(days=32)).replace(day=1)
     for period, word, start_ms, limit, reset in (
         ("day", "daily", _ms(day), caps.per_day, _said(day + timedelta(days=1))),
@@ -166,7 +157,7 @@ def _caps(scope: str, subject: str, caps: Caps, now_ms: int) -> Iterator[_Cap]:
         ("total", "total", 0, caps.total, ""),
     ):
         if limit is not None:
-            yield _Cap(scope, subject, period, start_ms, limit, f"{word} cap of this {scope}", reset)
+            yield _Cap(scope, period, start_ms, limit, f"{word} cap of this {scope}", reset)
 
 
 def _ms(moment: datetime) -> int:

@@ -140,13 +140,12 @@ budget = Table(
     Column("scope_id", String(65), nullable=False),
     Column("period", String(8), nullable=False),
     Column("period_start_ms", BigInteger, nullable=False),
-    Column("cap", BigInteger),
     Column("used", BigInteger, nullable=False, server_default="0"),
     Column("held", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("used >= 0 AND held >= 0", name="not_negative"),
     UniqueConstraint("scope", "scope_id", "period", "period_start_ms", name="uq_budget_period"),
 )
-"""What a key or member spent in a day, a month or ever; rows exist where a cap is set."""
+"""What a key or member spent in a day, a month or ever; rows exist once a cap was set."""
 
 hold_budget = Table(
     "hold_budget",

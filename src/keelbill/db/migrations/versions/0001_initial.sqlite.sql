@@ -95,7 +95,6 @@ CREATE TABLE budget (
     scope_id VARCHAR(65) NOT NULL,
     period VARCHAR(8) NOT NULL,
     period_start_ms BIGINT NOT NULL,
-    cap BIGINT,
     used BIGINT DEFAULT '0' NOT NULL,
     held BIGINT DEFAULT '0' NOT NULL,
     CONSTRAINT pk_budget PRIMARY KEY (id),
