@@ -215,12 +215,16 @@ class TestSocket:
         with ada.socket("c1") as socket:
             for seed in range(10):
                 prompt_id = ada.submit(text_to_image(seed=seed), client_id="c1")
+                asked = False
                 while True:
                     frame = socket.recv(timeout=20)
                     said = json.loads(frame) if isinstance(frame, str) else {}
                     if _is_last(said, kind, prompt_id):
                         assert prompt_id in ada.get(f"/history/{prompt_id}").json()
+                        asked = True
+                    if _is_last(said, "executing", prompt_id):  # nothing of this run comes after it
                         break
+                assert asked
 
     def test_known_results_are_told_again(self, ada: Client) -> None:
         first = ada.run(text_to_image())
