@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 PYTEST ?= --durations=15 --durations-min=5
 PROMPT ?= a strawberry on a light blue background
-export PYTHONDONTWRITEBYTECODE ?=
+# Compiled modules are kept, whatever the shell says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: run test coverage picture check bench docs clean
 
