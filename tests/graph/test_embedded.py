@@ -156,6 +156,18 @@ def test_official_graph_of_three_phases(bench: Workbench) -> None:
     assert len(bench.samplings[0].conditionings) == 2
 
 
+def test_no_prompt_is_what_the_model_has_learnt_it_to_be(bench: Workbench) -> None:
+    """Zeros are no prompt for SD3; this model learnt with an empty one."""
+    graph = text_to_image(model=NAME)
+    graph["10"] = node("ConditioningZeroOut", conditioning=["3", 0])
+    graph["11"] = node("CLIPTextEncode", clip=["1", 1], text="")
+    ((tokens, options),) = evaluate(graph, "10", bench)
+    ((empty, of_empty),) = evaluate(graph, "11", bench)
+    assert torch.equal(tokens, empty)
+    assert torch.equal(options["pooled_output"], of_empty["pooled_output"])
+    assert tokens.any()
+
+
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_every_sampler_on_the_list_paints(bench: Workbench, sampler: str) -> None:
     graph = text_to_image(128, 128, sampler_name=sampler, scheduler="simple", steps=4)

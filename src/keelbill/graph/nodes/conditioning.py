@@ -92,12 +92,12 @@ class ConditioningZeroOut(Node):
 
     name = "ConditioningZeroOut"
     category = "advanced/conditioning"
-    description = "Replaces a prompt by zeros; that is less than an empty prompt."
+    description = "Replaces a prompt by zeros, or by what else the model has learnt to take for no prompt."
     inputs = (socket("conditioning", "CONDITIONING"),)
     outputs = _CONDITIONING
 
     def run(self, context: Context, **values: Any) -> tuple[Any, ...]:
-        """Return zeros."""
+        """Return a prompt that says nothing."""
         from keelbill.graph.tensors import prompts
 
         return (prompts.zeroed(values["conditioning"]),)

@@ -2,7 +2,8 @@
 
 It is a list of pairs: tokens with shape ``(1, L, width)``, and a dictionary with ``pooled_output`` and what nodes
 added: ``strength``, ``start_percent``, ``end_percent``, ``area`` (height, width, y, x in places of 8 pixels), ``mask``,
-``mask_strength``, ``set_area_to_bounds``, ``controls``.
+``mask_strength``, ``set_area_to_bounds``, ``controls``. Where zeros are not what a model knows as no prompt,
+``nothing`` has what is, as tokens and summary.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def encode(clip: ClipHandle, models: Models, text: str) -> Entries:
     encoder = clip.open(models)
     words = _words(encoder, models, text)
     if not clip.loras and clip.stop is None and not words:
-        return entries(encoder.encode([text])[0])
+        knows_zeros = isinstance(plain_encoder(encoder), SD3TextEncoder)
+        return entries(encoder.encode([text])[0], None if knows_zeros else encoder.encode([""])[0])
     reader = _published(encoder, "be changed").changed(clip.loras, clip.stop)
     return entries(reader.encode_parts(text, text, text, words))
 
@@ -117,10 +119,20 @@ def _published(encoder: TextEncoder, what: str) -> SD3TextEncoder:
     return inner
 
 
-def entries(conditioning: Conditioning) -> Entries:
-    """Return a prompt as CONDITIONING."""
-    context, pooled = conditioning.context.float().cpu(), conditioning.pooled.float().cpu()
-    return [[context[None], {"pooled_output": pooled[None]}]]
+def entries(conditioning: Conditioning, nothing: Conditioning | None = None) -> Entries:
+    """Return a prompt as CONDITIONING.
+
+    Args:
+        conditioning: The prompt.
+        nothing: What the model was trained to take for no prompt; without it, zeros.
+    """
+    tokens, pooled = _as_batch(conditioning)
+    more = {} if nothing is None else {"nothing": _as_batch(nothing)}
+    return [[tokens, {"pooled_output": pooled, **more}]]
+
+
+def _as_batch(conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+    return conditioning.context.float().cpu()[None], conditioning.pooled.float().cpu()[None]
 
 
 # ------------------------------------------------------------ arithmetic
@@ -132,16 +144,20 @@ def changed(conditioning: Entries, **values: Any) -> Entries:
 
 
 def zeroed(conditioning: Entries) -> Entries:
-    """Return prompts that say nothing at all: zeros instead of tokens and summary."""
-    return [
-        [
-            torch.zeros_like(tokens),
-            {**options, "pooled_output": torch.zeros_like(options["pooled_output"])}
-            if options.get("pooled_output") is not None
-            else dict(options),
-        ]
-        for tokens, options in conditioning
-    ]
+    """Return prompts that say nothing at all.
+
+    Tokens and summary are zeros, as SD3 has learnt them; a model that never saw zeros gets what it knows instead.
+    """
+    return [_zeroed(tokens, options) for tokens, options in conditioning]
+
+
+def _zeroed(tokens: Tensor, options: Mapping[str, Any]) -> list[Any]:
+    pooled = options.get("pooled_output")
+    nothing = options.get("nothing")
+    if nothing is not None:
+        return [nothing[0], {**options, "pooled_output": nothing[1]}]
+    more = {} if pooled is None else {"pooled_output": torch.zeros_like(pooled)}
+    return [torch.zeros_like(tokens), {**options, **more}]
 
 
 def together(first: Entries, second: Entries) -> Entries:
