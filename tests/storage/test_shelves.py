@@ -32,6 +32,8 @@ def test_own_models_stand_in_every_folder_of_parts(hub: Hub) -> None:
         ("text_encoders", "clip_g.safetensors", "keelbill-mini"),
         ("vae", "sd3_vae.safetensors", "keelbill-mini"),
         ("upscale_models", "keelbill-x4.safetensors", "keelbill-x4"),
+        ("upscale_models", "4x-UltraSharp.pth", "keelbill-x4"),
+        ("upscale_models", "RealESRGAN_x4plus.safetensors", "keelbill-x4"),
     ],
 )
 def test_published_names_while_nothing_else_is_installed(hub: Hub, folder: str, name: str, model: str) -> None:
@@ -46,6 +48,13 @@ def test_published_names_are_gone_once_a_model_is_installed(hub: Hub, tmp_path: 
     assert "mine.safetensors" in shelves.names("checkpoints")
     with pytest.raises(UnknownModel, match=r"sd3\.5_large"):
         shelves.find("checkpoints", "sd3.5_large.safetensors")
+
+
+def test_names_of_upscalers_are_gone_once_one_is_installed(hub: Hub) -> None:
+    folder = hub.models_folder / "upscale_models"
+    folder.mkdir(parents=True)
+    (folder / "mine.safetensors").write_bytes(b"x")
+    assert Shelves(hub).names("upscale_models") == ["keelbill-x4.safetensors", "mine.safetensors"]
 
 
 def test_dropped_files_are_found_and_links_out_are_not(hub: Hub, tmp_path: Path) -> None:

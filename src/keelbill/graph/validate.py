@@ -257,7 +257,8 @@ class _Checker:
         listed = ", ".join(offered[:MAX_LISTED]) + (" …" if len(offered) > MAX_LISTED else "")
         if len(offered) <= MAX_LISTED:
             info["input_config"] = input_spec(each, self._folders)
-        details = f"{each.name}: {shown(value)} is not one of {listed or 'nothing: no such file is installed'}"
+        known = f"not one of {listed}" if listed else "not installed, and no other of its kind is"
+        details = f"{each.name}: {shown(value)} is {known}"
         return [_error("value_not_in_list", "The value is not in the list.", details, info)]
 
 

@@ -47,6 +47,15 @@ _PARTS: Final = {
     ),
     "vae": ("sd3_vae", "sd3.5_vae"),
 }
+_UPSCALERS: Final = (
+    "RealESRGAN_x4plus",
+    "RealESRGAN_x4",
+    "4x-UltraSharp",
+    "4x-AnimeSharp",
+    "4x_NMKD-Siax_200k",
+    "4x_foolhardy_Remacri",
+)
+"""Well-known networks that enlarge by four, which is what ours does."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Shelves:
     """The model files of one data folder.
 
     While no other model is installed than those of the program, the published names of the SD3 family stand for
-    these, so that workflows from elsewhere run as they come.
+    these, so that workflows from elsewhere run as they come; so do the names of well-known upscalers while no upscaler
+    is installed.
 
     Args:
         hub: The installed models.
@@ -109,6 +119,8 @@ class Shelves:
         elif folder == "upscale_models":
             shelf[UPSCALER + SUFFIX] = Shelved(UPSCALER)
         shelf |= self._files(folder)
+        if folder == "upscale_models" and len(shelf) == 1:
+            shelf |= {name + suffix: Shelved(UPSCALER) for name in _UPSCALERS for suffix in (SUFFIX, ".pth")}
         if all(model.name in BUILT_IN for model in models):
             for name in (*_WHOLE,) if folder in {"checkpoints", "diffusion_models"} else _PARTS.get(folder, ()):
                 shelf.setdefault(name + SUFFIX, Shelved(TURBO if "turbo" in name and len(models) > 1 else EMBEDDED))
