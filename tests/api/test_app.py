@@ -161,7 +161,7 @@ class TestUnknown:
     def test_every_method_of_a_path_is_named(self, server: LiveServer) -> None:
         answer = server.client.put("/api/keys")
         assert answer.status_code == 405
-        assert answer.headers["allow"] == "GET, POST"
+        assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 class TestMistakes:

@@ -213,12 +213,14 @@ def _methods_at(request: Request) -> list[str]:
     A path that is written as it stands wins over patterns that fit it too, as it does in the router.
     """
     path = request.url.path
-    exact = {method for route in request.app.routes if getattr(route, "path", None) == path for method in route.methods}
-    if exact:
-        return [method for method in METHODS if method in exact]
-    offered = []
-    for method in METHODS:
-        scope = {**request.scope, "method": method}
-        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
-            offered.append(method)
-    return offered
+    offered = {
+        method for route in request.app.routes if getattr(route, "path", None) == path for method in route.methods
+    }
+    if not offered:
+        for method in METHODS:
+            scope = {**request.scope, "method": method}
+            if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes):
+                offered.add(method)
+    if "GET" in offered:
+        offered.add("HEAD")
+    return [method for method in METHODS if method in offered]

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keelbill.api.errors import Rendered, RequestProblem, render, status_and_name
 from keelbill.api.headers import HSTS, SECURITY_HEADERS, Hosts, Origins, rate_headers
-from keelbill.api.visits import KEY, Visit
+from keelbill.api.heads import answer_head
+from keelbill.api.visits import KEY, Visit, visit_of
 from keelbill.core.errors import AppError, InvalidRequest, PermissionDenied, RateLimited
 from keelbill.db.base import DatabaseAway
 from keelbill.storage.blobs import DiskFull
@@ -71,12 +72,19 @@ class Envelope:
         if wait_s and scope["type"] == "http":
             await self._turn_away(scope, send, wait_s)
             return
-        visit = Visit(_request_id(scope) or next(self._ids), _address(scope))
+        visit = Visit(_request_id(scope) or next(self._ids), _address(scope), scope.get("method", ""))
         scope[KEY] = visit
         scope.setdefault("state", {})["request_id"] = visit.request_id
         if scope["type"] == "websocket":
             await self._connect(scope, receive, send)
             return
+        if visit.method == "HEAD":
+            await answer_head(self._serve, {**scope, "method": "GET"}, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit = visit_of(scope)
         answer = _Answer(self, scope, visit, send)
         self._metrics.http_inflight.inc()
         try:
@@ -176,7 +184,7 @@ class Envelope:
         is_stranger = visit.principal is None and not visit.is_vouched
         if is_stranger and _is_counted(scope) and visit.rejected != "rate":
             self._platform.strangers.count(visit.address, weight=2 if status == 401 else 1)
-        self._metrics.answered(route, scope["method"], status, seconds)
+        self._metrics.answered(route, visit.method, status, seconds)
         if reason := visit.rejected or _REASONS.get(status, ""):
             self._metrics.rejected(reason)
         if visit.is_generation and status == 200:
@@ -190,7 +198,7 @@ class Envelope:
             org=principal.org_id if principal else None,
             key_stub=principal.key_stub if principal else None,
             job=visit.job_id or None,
-            method=scope["method"],
+            method=visit.method,
             route=route,
             status=status,
             ms=round(seconds * 1000, 2),
@@ -253,7 +261,7 @@ def no_route(scope: Scope, status: int, allow: str) -> AppError:
     if status == 404:
         return RequestProblem(404, "path: there is nothing at this address.")
     if status == 405:
-        return RequestProblem(405, f"method: {scope['method']} is not offered here; use {allow}.", allow=allow)
+        return RequestProblem(405, f"method: {visit_of(scope).method} is not offered here; use {allow}.", allow=allow)
     return RequestProblem(status, "The request cannot be answered.")
 
 

@@ -21,6 +21,7 @@ class Visit:
     Attributes:
         request_id: In the answer's header, in errors and in logs.
         address: Of the client.
+        method: As the client wrote it; handlers see a HEAD as GET.
         principal: Who asks; nothing until a credential was accepted.
         standing: How much of the rate limit is left, for the answer's headers.
         strike: What the request counts in the rate limit, so that it can be given back.
@@ -35,6 +36,7 @@ class Visit:
 
     request_id: str
     address: str = ""
+    method: str = ""
     principal: Principal | None = None
     standing: Standing | None = None
     strike: Strike | None = None
