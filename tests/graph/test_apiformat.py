@@ -46,7 +46,7 @@ class TestBounds:
 
     @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
     def test_too_deep(self, depth: int) -> None:
-        with pytest.raises(GraphInvalid, match="deeper than 100 levels"):
+        with pytest.raises(GraphInvalid, match="deeper than 64 levels"):
             require_shallow(nested(depth))
 
     def test_too_many(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from keelbill.graph.errors import GraphInvalid
 
-MAX_DEPTH: Final = 100
+MAX_DEPTH: Final = 64
 """Lists and objects in each other; workflows of editors have about ten."""
 
 MAX_VALUES: Final = 2_000_000

@@ -14,7 +14,10 @@ from keelbill.graph.errors import GraphInvalid, shown
 from keelbill.graph.node import ANY, Input, Node
 from keelbill.graph.places import WRAPPED
 
-MAX_NODES: Final = 500
+MAX_NODES: Final = 512
+LINKS_PER_NODE: Final = 8
+"""On average over a graph; what a large one has is bounded by it, 4,096 links in all."""
+
 MAX_ID: Final = 256
 MAX_TEXT: Final = 100_000
 MAX_LISTED: Final = 20
@@ -123,6 +126,9 @@ def _shaped(prompt: Any, nodes: Mapping[str, type[Node]], max_nodes: int) -> Gra
         graph[name] = {"class_type": kind, "inputs": dict(inputs)}
         if isinstance(node.get("_meta"), Mapping):
             graph[name]["_meta"] = {"title": _title(node)}
+    links = sum(isinstance(value, list) for node in graph.values() for value in node["inputs"].values())
+    if links > (most := LINKS_PER_NODE * max_nodes):
+        raise GraphInvalid("invalid_prompt", f"The graph has {links} links; at most {most} are allowed.")
     return graph
 
 
