@@ -40,7 +40,7 @@ class Door:
         if not self.result:
             return answer
         assert answer.status_code in (200, 202), answer.text
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             found = client.get(self.result.format(id=answer.json()["id"]))
             if found.status_code != 202:

@@ -102,7 +102,7 @@ def picture(live: LiveServer, prompt: str = "a red apple", key: str = "") -> htt
 
 def eventually(live: LiveServer, name: str, **labels: str) -> float:
     """Return a value that appears a little later than what it counts."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             return total(scrape(live), name, **labels)
@@ -176,7 +176,7 @@ class TestMoney:
         assert total(scrape(busy), "keelbill_ledger_mismatch") == 0
 
     def test_books_are_checked_at_the_start(self, busy: LiveServer) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while busy.platform.mismatches is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -223,7 +223,7 @@ class TestWork:
         assert total(series, "keelbill_db_commit_seconds_sum") > 0
         assert total(series, "keelbill_db_batch_size_sum") >= total(series, "keelbill_db_batch_size_count") > 0
         assert total(series, "keelbill_db_writer_queue") >= 0
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while total(scrape(busy), "keelbill_event_loop_lag_seconds") == 0:  # measured once a second
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -27,7 +27,7 @@ def double() -> Iterator[ApiDouble]:
 @pytest.fixture
 def client(double: ApiDouble) -> Iterator[Client]:
     """A client of the double."""
-    with Client(KEY, double.base_url, retries=QUICK, timeout_s=10) as made:
+    with Client(KEY, double.base_url, retries=QUICK, timeout_s=60) as made:
         yield made
 
 

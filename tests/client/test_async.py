@@ -19,7 +19,7 @@ from support.apidouble import KEY, QUICK, USUAL_EVENTS, ApiDouble, Scripted
 @pytest.fixture
 async def asynchronous(double: ApiDouble) -> AsyncIterator[AsyncClient]:
     """A client of the double."""
-    async with AsyncClient(KEY, double.base_url, retries=QUICK, timeout_s=10) as made:
+    async with AsyncClient(KEY, double.base_url, retries=QUICK, timeout_s=60) as made:
         yield made
 
 
@@ -48,10 +48,10 @@ async def test_a_byte_now_and_then(double: ApiDouble) -> None:
 
 
 async def test_calls_run_side_by_side(double: ApiDouble, asynchronous: AsyncClient) -> None:
-    double.script = [Scripted(503, delay_s=0.3)] * 4
+    double.script = [Scripted(503, delay_s=2)] * 4
     start = time.monotonic()
     made = await asyncio.gather(*(asynchronous.generate("a cat", seed=seed) for seed in (1, 2, 3, 4)))
-    assert time.monotonic() - start < 1.1
+    assert time.monotonic() - start < 7
     assert [picture.seed for picture in made] == [1, 2, 3, 4]
 
 

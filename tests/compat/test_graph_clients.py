@@ -150,7 +150,7 @@ class JobsClient:
     REQUIRED: Final[dict[str, type]] = {"id": str, "status": str, "create_time": int}
 
     def __init__(self, base: str, key: str) -> None:
-        self.http = httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {key}"}, timeout=30)
+        self.http = httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {key}"}, timeout=60)
 
     def submit(self, graph: Json, **more: Any) -> str:
         answer = self.http.post("/prompt", json={"prompt": graph, **more})

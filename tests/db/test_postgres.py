@@ -28,7 +28,7 @@ def book(postgres: Postgres) -> Iterator[Database]:
 def test_a_deadlock_is_run_again(book: Database) -> None:
     for number in (1, 2):
         book.write_now(lambda c, n=number: write_note(c, n))  # type: ignore[misc]
-    both_hold_one = threading.Barrier(2, timeout=5)
+    both_hold_one = threading.Barrier(2, timeout=60)
 
     def cross(first: int, second: int) -> None:
         tries = 0

@@ -46,7 +46,7 @@ def test_an_operation_is_looked_up(visit: Visit) -> None:
     with visit() as page:
         page.goto("/help/reference")
         page.get_by_label("Search operations").fill("gallery archives")
-        expect(page.locator("details")).to_have_count(1, timeout=60_000)
+        expect(page.locator("details")).to_have_count(1)
         page.locator("summary").click()
         expect(page.locator(".operation-inside")).to_contain_text("picture_ids")
         expect(page.locator(".operation-inside pre")).to_contain_text("/api/gallery/archives")
@@ -80,7 +80,7 @@ def test_help_is_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -
         for part in ("", "/checks", "/reference"):
             page.goto(f"/help{part}")
             page.locator("h1").wait_for()
-            expect(page.locator("main .spinner")).to_have_count(0, timeout=60_000)
+            expect(page.locator("main .spinner")).to_have_count(0)
             if part == "/reference":
                 page.get_by_label("Search operations").fill("gallery")
                 page.locator("summary").first.click()

@@ -58,7 +58,7 @@ def test_more_pictures_than_connections(visit: Visit) -> None:
     with visit() as page:
         for number in range(3):
             generate(page, f"boat {number}", 4)
-        expect(page.locator(".tile-done")).to_have_count(12, timeout=30_000)
+        expect(page.locator(".tile-done")).to_have_count(12)
 
 
 def test_a_reload_goes_on_watching(visit: Visit, server: LiveServer) -> None:

@@ -163,14 +163,14 @@ class TestRevocation:
 
         await here.identity.keys.revoke(owner, record.id)
         began = time.monotonic()
-        while time.monotonic() - began < 3:
+        while time.monotonic() - began < 60:
             try:
                 await there.identity.authenticator.authenticate(secret, HERE)
             except CredentialRefused:
                 break
             await asyncio.sleep(0.01)
 
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 10
         await there.database.close()
         await database.close()
 

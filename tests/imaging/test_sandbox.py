@@ -223,4 +223,4 @@ async def test_a_child_ends_when_its_parent_is_gone(service: DecodeService) -> N
     await service.decode(GOOD)
     (child,) = service._children
     child.channel.close()
-    assert child.process.wait(timeout=5) == 0
+    assert child.process.wait(timeout=60) == 0

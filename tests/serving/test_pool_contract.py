@@ -118,7 +118,7 @@ async def test_cancel_ends_a_job_at_its_next_step_and_frees_its_place(stage: Sta
     stage.pool.run(stage.worker.name, small_job("gone", steps=900))
     await until(lambda: any(isinstance(event, Progress) for event in stage.audience.of("gone")))
     stage.pool.cancel("gone", "the user left")
-    await until(lambda: stage.audience.end("gone"), timeout_s=3)
+    await until(lambda: stage.audience.end("gone"))
     assert stage.audience.end("gone") == Cancelled("the user left")
     assert stage.worker.running == ()
 

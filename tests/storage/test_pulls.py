@@ -34,7 +34,7 @@ class SlowRemote:
 
     def download(self, listing: Listing, file: RemoteFile, folder: Path) -> Path:
         """Write a file once a test lets it."""
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=60)
         if self.problem is not None:
             raise self.problem
         path = folder / file.path

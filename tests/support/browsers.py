@@ -14,7 +14,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    expect,
+    sync_playwright,
+)
+
+PATIENCE_MS = 60_000
+"""What a page is given to do a thing: long, since the machine of a test run may be busy."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -133,7 +145,8 @@ def window(browser: Browser, url: str, *, complains_of: str = "", **options: Any
     """
     given: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", "base_url": url} | options
     context: BrowserContext = browser.new_context(**given)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     watch = Watch(urlsplit(url).netloc)
     context.on("page", watch.follow)
     try:

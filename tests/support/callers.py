@@ -70,7 +70,7 @@ class Callers:
         self.users: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.org_id = ""
-        self.client = httpx.Client(base_url=server.url, timeout=30)
+        self.client = httpx.Client(base_url=server.url, timeout=60)
         picture = BytesIO()
         Image.new("RGB", (64, 64)).save(picture, "PNG")
         self._picture = picture.getvalue()

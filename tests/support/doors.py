@@ -42,7 +42,7 @@ class Doors:
             return platform.keys.make(connection, org_id, user_id, KeyOptions(name="k", scopes=scopes))[1]
 
         key = self.live.write(make)
-        client = httpx.Client(base_url=self.live.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        client = httpx.Client(base_url=self.live.url, headers={"authorization": f"Bearer {key}"}, timeout=60)
         self._clients.append(client)
         return client
 

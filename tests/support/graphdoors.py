@@ -59,7 +59,7 @@ class Client:
         self.live = live
         self.key = key
         self.http = httpx.Client(
-            base_url=f"{live.url}/comfy", headers={"authorization": f"Bearer {key}"}, timeout=30, follow_redirects=False
+            base_url=f"{live.url}/comfy", headers={"authorization": f"Bearer {key}"}, timeout=60, follow_redirects=False
         )
 
     def get(self, path: str, **more: Any) -> httpx.Response:
@@ -86,7 +86,7 @@ class Client:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["prompt_id"])
 
-    def ended(self, prompt_id: str, timeout_s: float = 20) -> Json:
+    def ended(self, prompt_id: str, timeout_s: float = 60) -> Json:
         """Wait until a run is in the history and return its entry."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -140,7 +140,7 @@ class GraphDoors:
             client.close()
 
 
-def listen(socket: ClientConnection, *, until: str = "", timeout_s: float = 20) -> Frames:
+def listen(socket: ClientConnection, *, until: str = "", timeout_s: float = 60) -> Frames:
     """Hear frames until a run has ended, as clients know it: ``executing`` without a node.
 
     Args:

@@ -164,7 +164,7 @@ class LiveServer:
         finally:
             self.pool.step_s = 0.0
 
-    def wait_until_idle(self, timeout_s: float = 10) -> None:
+    def wait_until_idle(self, timeout_s: float = 60) -> None:
         """Wait until no worker has a job and the end of each is written down."""
         deadline = time.monotonic() + timeout_s
         while any(worker.running for worker in self.pool.workers()) or self.platform.gateway.jobs():

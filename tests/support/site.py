@@ -108,7 +108,7 @@ class Site:
                 raise RuntimeError(self.log_file.read_text())
         raise TimeoutError(f"the server did not start within {STARTS_WITHIN_S} seconds")
 
-    def wait_until_it_takes_work(self, timeout_s: float = 30.0) -> None:
+    def wait_until_it_takes_work(self, timeout_s: float = 60.0) -> None:
         """Wait until nothing fails any more."""
         until_s = time.monotonic() + timeout_s
         while (answer := self.get("/readyz")).status_code != 200:
@@ -128,7 +128,7 @@ class Site:
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         """Read something with the first account's key."""
-        return httpx.get(self.url + path, headers={"authorization": f"Bearer {self.key}"}, timeout=20, **more)
+        return httpx.get(self.url + path, headers={"authorization": f"Bearer {self.key}"}, timeout=60, **more)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         """Send something with the first account's key."""
@@ -136,7 +136,7 @@ class Site:
 
     def delete(self, path: str) -> httpx.Response:
         """Delete something with the first account's key."""
-        return httpx.delete(self.url + path, headers={"authorization": f"Bearer {self.key}"}, timeout=20)
+        return httpx.delete(self.url + path, headers={"authorization": f"Bearer {self.key}"}, timeout=60)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the server a signal."""
@@ -189,7 +189,7 @@ class Site:
         finally:
             database.close()
 
-    def until(self, query: str, expected: list[tuple[object, ...]], timeout_s: float = 20.0) -> None:
+    def until(self, query: str, expected: list[tuple[object, ...]], timeout_s: float = 60.0) -> None:
         """Wait until a query has an answer.
 
         Raises:

@@ -32,7 +32,7 @@ class Reply:
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int, *, timeout_s: float = 20.0) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 60.0) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._file = self.socket.makefile("rb")
 
@@ -95,7 +95,7 @@ class Serving:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(self, *, timeout_s: float = 20.0) -> Wire:
+    def connect(self, *, timeout_s: float = 60.0) -> Wire:
         """Open a connection that is closed at the end."""
         wire = Wire(self.port, timeout_s=timeout_s)
         self._wires.append(wire)

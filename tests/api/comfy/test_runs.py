@@ -217,7 +217,7 @@ class TestSocket:
                 prompt_id = ada.submit(text_to_image(seed=seed), client_id="c1")
                 asked = False
                 while True:
-                    frame = socket.recv(timeout=20)
+                    frame = socket.recv(timeout=60)
                     said = json.loads(frame) if isinstance(frame, str) else {}
                     if _is_last(said, kind, prompt_id):
                         assert prompt_id in ada.get(f"/history/{prompt_id}").json()
@@ -265,7 +265,7 @@ class TestSocket:
             with ada.socket("c1") as second:
                 assert listen(second, until="status").of("status")[0]["sid"] == "c1"
                 with pytest.raises(Exception, match="4000"):
-                    first.recv(timeout=5)
+                    first.recv(timeout=60)
 
     def test_failed_run(self, graphs: GraphDoors, ada: Client) -> None:
         with ada.socket("c1") as socket:

@@ -79,7 +79,7 @@ def test_the_rest_is_offered_where_its_files_are_installed(graphs: GraphDoors, a
         folder = graphs.live.settings.models_folder / name
         folder.mkdir(parents=True)
         (folder / "my.safetensors").write_bytes(b"")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while names(ada.get("/templates/index.json").json()) != ALL:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -21,7 +21,7 @@ from keelbill.serving.scripted import ScriptedPool
 from support.browser import Browser, add_person, browser
 from support.server import LiveServer
 
-GRACE_S = 15
+GRACE_S = 60
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ class Member:
             return made[1]
 
         key = server.write(join)
-        self.client = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+        self.client = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {key}"}, timeout=60)
 
     def ask(self, count: int, *, waits: bool = False) -> list[str]:
         """Ask for pictures; returns when the first runs, unless all of them wait."""

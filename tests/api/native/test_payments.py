@@ -114,7 +114,7 @@ def org_of(page: Browser) -> str:
     return next(str(org["id"]) for org in page.get("/api/me").json()["organizations"])
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(is_so: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "it did not come about"

@@ -39,13 +39,13 @@ class Receiver:
         self.thread.start()
 
     def wait_for(self, event: str) -> tuple[dict[str, str], bytes]:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for headers, body in self.messages:
                 if json.loads(body)["type"] == event:
                     return headers, body
             time.sleep(0.02)
-        raise AssertionError(f"no {event} within 10 seconds; came: {self.messages}")
+        raise AssertionError(f"no {event} within 60 seconds; came: {self.messages}")
 
     def close(self) -> None:
         self.server.shutdown()

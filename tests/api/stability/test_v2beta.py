@@ -52,13 +52,13 @@ class TestWhoAsks:
     def test_bare_key_and_bearer(self, server: LiveServer, scheme: str) -> None:
         server.set_balance("100")
         answer = httpx.post(
-            server.url + CORE, headers={"authorization": scheme + server.key}, **form(prompt="a"), timeout=30
+            server.url + CORE, headers={"authorization": scheme + server.key}, **form(prompt="a"), timeout=60
         )
         assert answer.status_code == 200
 
     def test_header_of_node_graphs(self, server: LiveServer) -> None:
         server.set_balance("100")
-        answer = httpx.post(server.url + CORE, headers={"X-API-KEY": server.key}, **form(prompt="a"), timeout=30)
+        answer = httpx.post(server.url + CORE, headers={"X-API-KEY": server.key}, **form(prompt="a"), timeout=60)
         assert answer.status_code == 200
 
     @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ class TestPrices:
 
 def _next_line(lines: Queue[dict[str, object]]) -> dict[str, object]:
     """Wait for the next line about a picture; it is written after the answer is sent."""
-    while (line := lines.get(timeout=20))["route"] != SD3:
+    while (line := lines.get(timeout=60))["route"] != SD3:
         pass
     return line
 
