@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from keelbill.engine.esrgan import CompactNet
 from keelbill.engine.pipeline import GenerationRequest, Pipeline
 from keelbill.graph.nodes.sampling import SAMPLER_NAMES
 from support.graphbench import Shelf, Workbench, embedded, evaluate, node
+from support.models import random_weights
 
 NAME = "sd3.5_large.safetensors"
 
@@ -141,6 +143,22 @@ def test_enlarging_by_a_network(bench: Workbench) -> None:
     assert pixels.shape == (1, 96, 160, 3)
     assert (pixels[0, ::4, ::4] - scene(40, 24)[0]).abs().mean() < 0.05
     assert bench.steps == [(0, 1)]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_enlarging_by_a_network_from_a_file(factor: int) -> None:
+    network = CompactNet(1, 8, factor)
+    random_weights(network, 4)
+    bench = Workbench(Shelf(files={("upscale_models", "own.safetensors"): dict(network.state_dict())}))
+    graph = {
+        "1": node("UpscaleModelLoader", model_name="own.safetensors"),
+        "2": node(
+            "ImageUpscaleWithModel", upscale_model=["1", 0], image={"__value__": scene(250, 100).repeat(2, 1, 1, 1)}
+        ),
+    }
+    pixels = evaluate(graph, "2", bench)
+    assert pixels.shape == (2, 100 * factor, 250 * factor, 3)
+    assert bench.steps == [(0, 4), (1, 4), (2, 4), (3, 4)]
 
 
 def test_official_graph_of_three_phases(bench: Workbench) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from keelbill.core.errors import NotFound, UnknownModel
 from keelbill.engine.batch import Batch, Failed, Finished, Sampling
+from keelbill.engine.esrgan import build_esrgan
 from keelbill.engine.loader import load_model
 from keelbill.engine.mmdit import MMDiT
 from keelbill.engine.model import Model
-from keelbill.engine.upscale import UPSCALER, Upscaler, load_upscaler
+from keelbill.engine.upscale import UPSCALER, Enlarger, load_upscaler
 from keelbill.graph.cache import Cache
 from keelbill.graph.context import Models
 from keelbill.graph.execute import Executor
@@ -63,7 +64,9 @@ class Shelf:
     def tokenizer(self, name: str) -> str:
         return self.tokenizers[name]
 
-    def upscaler(self, name: str) -> Upscaler:
+    def upscaler(self, name: str) -> Enlarger:
+        if ("upscale_models", name) in self.files:
+            return build_esrgan(self.files["upscale_models", name], dtype=torch.float32)
         if name.removesuffix(".safetensors") != UPSCALER:
             raise UnknownModel("upscaler", name, [UPSCALER])
         return load_upscaler()

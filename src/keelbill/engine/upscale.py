@@ -14,9 +14,10 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -70,12 +71,33 @@ class _Block(nn.Module):
         return x + h
 
 
+class Enlarger(Protocol):
+    """What enlarges pictures: our own network, or one from a file."""
+
+    @property
+    def factor(self) -> int:
+        """How many times the sides grow."""
+        ...
+
+    def enlarge(self, pixels: Tensor, *, tile: int, step: Callable[[int, int], None] | None = None) -> Tensor:
+        """Enlarge a picture in [0, 1] with shape ``(3, H, W)`` to ``(3, factor * H, factor * W)``.
+
+        Args:
+            pixels: The picture.
+            tile: Most pixels of a tile's side.
+            step: Told before each tile how many are done, of how many.
+        """
+        ...
+
+
 class Upscaler(nn.Module):
     """The network. Untrained, it is a plain bicubic enlargement.
 
     Args:
         config: Sizes.
     """
+
+    factor = FACTOR
 
     def __init__(self, config: UpscalerConfig | None = None) -> None:
         super().__init__()
@@ -96,12 +118,13 @@ class Upscaler(nn.Module):
         return plain(pixels) + detail.to(pixels.dtype)
 
     @torch.inference_mode()
-    def enlarge(self, pixels: Tensor, *, tile: int = TILE) -> Tensor:
+    def enlarge(self, pixels: Tensor, *, tile: int = TILE, step: Callable[[int, int], None] | None = None) -> Tensor:
         """Enlarge a picture four times in tiles, so that memory stays bounded; the seams are exact.
 
         Args:
             pixels: In [0, 1] with shape ``(3, H, W)``.
             tile: Side of the tiles in pixels of `pixels`.
+            step: Told before each tile how many are done, of how many.
 
         Returns:
             Pixels in [0, 1] with shape ``(3, 4H, 4W)`` in float32.
@@ -109,21 +132,53 @@ class Upscaler(nn.Module):
         Raises:
             InvalidInput: The shape is another.
         """
-        if pixels.ndim != 3 or pixels.shape[0] != 3:
-            raise InvalidInput("pixels", tuple(pixels.shape), "of shape (3, height, width)")
-        pixels = pixels.float()
-        _, height, width = pixels.shape
-        out = pixels.new_empty(3, FACTOR * height, FACTOR * width)
-        reach = self.config.reach
-        for top, bottom in _spans(height, tile):
-            for left, right in _spans(width, tile):
-                y0, y1 = max(0, top - reach), min(height, bottom + reach)
-                x0, x1 = max(0, left - reach), min(width, right + reach)
-                part = self(pixels[None, :, y0:y1, x0:x1])[0]
-                rows = slice(FACTOR * (top - y0), FACTOR * (bottom - y0))
-                columns = slice(FACTOR * (left - x0), FACTOR * (right - x0))
-                out[:, FACTOR * top : FACTOR * bottom, FACTOR * left : FACTOR * right] = part[:, rows, columns]
-        return out.clamp_(0, 1)
+        return in_tiles(self, pixels, FACTOR, self.config.reach, tile, step=step)
+
+
+def in_tiles(
+    network: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    factor: int,
+    reach: int,
+    tile: int,
+    *,
+    unit: int = 1,
+    step: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Enlarge a picture tile by tile.
+
+    Args:
+        network: Enlarges pixels with shape ``(1, 3, h, w)``.
+        pixels: In [0, 1] with shape ``(3, H, W)``.
+        factor: How many times the sides grow.
+        reach: What each tile sees beyond its edges, in pixels of `pixels`.
+        tile: Most pixels of a tile's side.
+        unit: Of which the tiles' edges are multiples.
+        step: Told before each tile how many are done, of how many.
+
+    Returns:
+        Pixels in [0, 1] with shape ``(3, factor * H, factor * W)`` in float32.
+
+    Raises:
+        InvalidInput: The shape is another.
+    """
+    if pixels.ndim != 3 or pixels.shape[0] != 3:
+        raise InvalidInput("pixels", tuple(pixels.shape), "of shape (3, height, width)")
+    pixels = pixels.float()
+    _, height, width = pixels.shape
+    out = pixels.new_empty(3, factor * height, factor * width)
+    reach += -reach % unit
+    tiles = list(itertools.product(_spans(height, tile, unit), _spans(width, tile, unit)))
+    for place, ((top, bottom), (left, right)) in enumerate(tiles):
+        if step is not None:
+            step(place, len(tiles))
+        y0, y1 = max(0, top - reach), min(height, bottom + reach)
+        x0, x1 = max(0, left - reach), min(width, right + reach)
+        part = network(pixels[None, :, y0:y1, x0:x1])[0]
+        rows = slice(factor * (top - y0), factor * (bottom - y0))
+        columns = slice(factor * (left - x0), factor * (right - x0))
+        out[:, factor * top : factor * bottom, factor * left : factor * right] = part[:, rows, columns]
+    return out.clamp_(0, 1)
 
 
 def plain(pixels: Tensor) -> Tensor:
@@ -131,10 +186,10 @@ def plain(pixels: Tensor) -> Tensor:
     return F.interpolate(pixels, scale_factor=FACTOR, mode="bicubic", align_corners=False)
 
 
-def _spans(length: int, tile: int) -> list[tuple[int, int]]:
-    """Cut a length into equal spans of at most `tile`."""
-    count = math.ceil(length / tile)
-    edges = [round(index * length / count) for index in range(count + 1)]
+def _spans(length: int, tile: int, unit: int = 1) -> list[tuple[int, int]]:
+    """Cut a length into spans of about the same length, at most `tile`, that start at multiples of `unit`."""
+    count = math.ceil(length / max(tile // unit * unit, unit))
+    edges = [*(round(index * length / count / unit) * unit for index in range(count)), length]
     return list(itertools.pairwise(edges))
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from keelbill.engine.batch import Sampling
     from keelbill.engine.mmdit import MMDiT
     from keelbill.engine.model import Model
-    from keelbill.engine.upscale import Upscaler
+    from keelbill.engine.upscale import Enlarger
     from keelbill.serving.messages import ImageTask
 
 
@@ -57,8 +57,13 @@ class Models(Protocol):
         """
         ...
 
-    def upscaler(self, name: str) -> Upscaler:
-        """Return an enlarging network by its name in `upscale_models`."""
+    def upscaler(self, name: str) -> Enlarger:
+        """Return an enlarging network by its name in `upscale_models`.
+
+        Raises:
+            UnknownModel: There is no such file.
+            BadWeights: It is no enlarging network.
+        """
         ...
 
 

@@ -13,6 +13,8 @@ import torch
 from keelbill.core.errors import BadWeights, NotFound, UnknownModel
 from keelbill.core.types import Size
 from keelbill.engine.batch import Failed, Finished, Stepped
+from keelbill.engine.esrgan import build_esrgan
+from keelbill.engine.loader import best_device
 from keelbill.engine.sd3text import TOKENIZER_FILES
 from keelbill.engine.upscale import load_upscaler
 from keelbill.engine.weights import open_weights
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from keelbill.engine.mmdit import MMDiT
     from keelbill.engine.model import Model
     from keelbill.engine.preview import LinearPreview
-    from keelbill.engine.upscale import Upscaler
+    from keelbill.engine.upscale import Enlarger
     from keelbill.serving.messages import ImageTask
     from keelbill.serving.studio import Studio
 
@@ -145,11 +147,13 @@ class ShelvedModels:
             raise UnknownModel(f"file in {folder}", name, self._shelves.names(folder))
         return path
 
-    def upscaler(self, name: str) -> Upscaler:
-        """Return an enlarging network."""
-        if self._shelves.find("upscale_models", name).model != UPSCALER:
-            raise BadWeights(f"{name} is no enlarging network of a kind that is known here.")
-        return load_upscaler()
+    def upscaler(self, name: str) -> Enlarger:
+        """Return an enlarging network; see `keelbill.graph.context.Models`."""
+        if self._shelves.find("upscale_models", name).model == UPSCALER:
+            return load_upscaler()
+        device = best_device()
+        dtype = torch.float32 if device == "cpu" else torch.float16
+        return build_esrgan(self.tensors("upscale_models", name), dtype=dtype, device=device)
 
 
 class Bench:

@@ -195,7 +195,7 @@ class UpscaleModelLoader(Node):
     name = "UpscaleModelLoader"
     display_name = "Load Upscale Model"
     category = "loaders"
-    description = "Loads a network that enlarges pictures."
+    description = "Loads a network that enlarges pictures: Keelbill's own, ESRGAN, Real-ESRGAN or compact."
     module = "comfy_extras.nodes_upscale_model"
     inputs = (file("model_name", "upscale_models"),)
     outputs = (Output("UPSCALE_MODEL"),)
@@ -204,8 +204,7 @@ class UpscaleModelLoader(Node):
         """Return the network."""
         from keelbill.graph.tensors.handles import UpscalerHandle
 
-        context.models.upscaler(values["model_name"])
-        return (UpscalerHandle(values["model_name"]),)
+        return (UpscalerHandle(context.models.upscaler(values["model_name"])),)
 
 
 @register
@@ -224,5 +223,4 @@ class ImageUpscaleWithModel(Node):
         """Return the larger pictures."""
         from keelbill.graph.tensors import latents
 
-        upscaler = context.models.upscaler(values["upscale_model"].name)
-        return (latents.enlarged_by(upscaler, values["image"], context.progress),)
+        return (latents.enlarged_by(values["upscale_model"].network, values["image"], context.progress),)

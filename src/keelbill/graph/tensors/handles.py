@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from keelbill.engine.control import ControlNet
     from keelbill.engine.preview import LinearPreview
+    from keelbill.engine.upscale import Enlarger
     from keelbill.graph.context import Models
 
 PUBLISHED_SIDE: Final = 1024
@@ -235,9 +236,14 @@ class ControlHandle:
 
 @dataclass(frozen=True)
 class UpscalerHandle:
-    """An UPSCALE_MODEL, by its name in `upscale_models`."""
+    """An UPSCALE_MODEL: a network that enlarges pictures."""
 
-    name: str
+    network: Enlarger
+
+    @property
+    def size_bytes(self) -> int:
+        """What the network holds in memory."""
+        return module_bytes(self.network) if isinstance(self.network, torch.nn.Module) else 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ afterwards; its latents say beside the numbers which picture they stand for, so 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -14,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from keelbill.core.errors import InvalidInput
-from keelbill.engine.upscale import FACTOR, UPSCALER
+from keelbill.engine.upscale import FACTOR, TILE, UPSCALER
 from keelbill.graph.tensors.handles import PUBLISHED_SIDE, Coder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keelbill.engine.upscale import Upscaler
+    from keelbill.engine.upscale import Enlarger
     from keelbill.graph.context import Models
 
 PLACE: Final = 8
@@ -137,37 +138,41 @@ def resized(planes: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(planes, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
 
 
-def enlarged(planes: Tensor, height: int, width: int, upscaler: Upscaler) -> Tensor:
+def enlarged(planes: Tensor, height: int, width: int, upscaler: Enlarger) -> Tensor:
     """Bring pictures with shape ``(B, 3, H, W)`` to a size: learned enlargement by fours while it is far away."""
     while max(height / planes.shape[-2], width / planes.shape[-1]) > (2 if planes.shape[-2] > 256 else 1.25):
         if planes.shape[-2] * FACTOR > 4 * height or planes.shape[-1] * FACTOR > 4 * width:
             break
-        planes = torch.stack([upscaler.enlarge(plane).cpu() for plane in planes])
+        planes = torch.stack([upscaler.enlarge(plane, tile=TILE).cpu() for plane in planes])
     if planes.shape[-2:] == (height, width):
         return planes
     return F.interpolate(planes, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def enlarged_by(upscaler: Upscaler, pixels: Tensor, progress: Callable[[int, int], None]) -> Tensor:
+def enlarged_by(upscaler: Enlarger, pixels: Tensor, progress: Callable[[int, int], None]) -> Tensor:
     """Return pictures with shape ``(B, H, W, C)`` as a network enlarges them; smaller tiles if memory is short.
 
     Args:
         upscaler: The network.
         pixels: In [0, 1]; transparency is dropped.
-        progress: Told how many pictures are done, of how many.
+        progress: Told how many tiles are done, of how many.
     """
     done = []
     for place, picture in enumerate(pixels):
-        progress(place, len(pixels))
-        done.append(_enlarged(upscaler, picture[..., :3].movedim(-1, 0)).movedim(0, -1).cpu())
+        step = partial(_told, progress, place, len(pixels))
+        done.append(_enlarged(upscaler, picture[..., :3].movedim(-1, 0), step).movedim(0, -1).cpu())
     return torch.stack(done)
 
 
-def _enlarged(upscaler: Upscaler, plane: Tensor) -> Tensor:
+def _told(progress: Callable[[int, int], None], picture: int, pictures: int, tile: int, tiles: int) -> None:
+    progress(picture * tiles + tile, pictures * tiles)
+
+
+def _enlarged(upscaler: Enlarger, plane: Tensor, step: Callable[[int, int], None]) -> Tensor:
     tile = LARGEST_TILE
     while True:
         try:
-            return upscaler.enlarge(plane, tile=tile)
+            return upscaler.enlarge(plane, tile=tile, step=step)
         except torch.OutOfMemoryError:
             if tile <= SMALLEST_TILE:
                 raise
