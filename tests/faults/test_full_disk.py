@@ -46,7 +46,7 @@ def test_a_picture_that_cannot_be_written(site: Site) -> None:
     assert site.holds() == {"voided": 1}, "a job was taken although nothing can be stored"
     assert site.get("/v1/user/balance").json() == {"credits": 25}
     assert site.get("/api/jobs").status_code == 200
-    assert list((site.home / "blobs" / "tmp").iterdir()) == []
+    assert list((site.home / "blobs").rglob(".new-*")) == []
 
     site.limit_files(None)
     site.wait_until_it_takes_work()

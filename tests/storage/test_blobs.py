@@ -25,6 +25,11 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
+def files(store: BlobStore) -> list[str]:
+    """Return the names of all files of a store, whatever they are."""
+    return sorted(path.name for path in store.folder.rglob("*") if path.is_file())
+
+
 def test_content_comes_back_under_its_hash(store: BlobStore) -> None:
     ref = store.put(b"a picture")
     assert ref == hashlib.sha256(b"a picture").hexdigest()
@@ -54,8 +59,8 @@ def test_same_content_is_kept_once(store: BlobStore) -> None:
 
 
 def test_nothing_temporary_is_left(store: BlobStore) -> None:
-    store.put(b"done")
-    assert list((store.folder / "tmp").iterdir()) == []
+    ref = store.put(b"done")
+    assert files(store) == [ref]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_what_was_just_put_again_is_not_deleted(tmp_path: Path) -> None:
 
 def test_sweep_takes_old_orphans_and_temporaries_only(store: BlobStore) -> None:
     known, orphan, fresh = store.put(b"known"), store.put(b"orphan"), store.put(b"fresh orphan")
-    torn, writing = store.folder / "tmp" / "torn", store.folder / "tmp" / "writing"
+    torn, writing = (store.path(known).with_name(f".new-{name}") for name in ("torn", "writing"))
     torn.write_bytes(b"half")
     writing.write_bytes(b"ha")
     for path in (store.path(known), store.path(orphan), torn):
@@ -102,6 +107,18 @@ def test_sweep_takes_old_orphans_and_temporaries_only(store: BlobStore) -> None:
     assert set(store.refs()) == {known, fresh}
     assert not torn.exists()
     assert writing.exists()
+
+
+def test_what_is_being_written_has_a_name_of_its_own(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+
+    def named(source: Path, target: Path) -> None:
+        names.append((source.parent == target.parent, source.name[:5], target.exists()))
+        source.replace(target)
+
+    monkeypatch.setattr(os, "rename", named)
+    store.put(b"a picture that is long enough to be written")
+    assert names == [(True, ".new-", False)]
 
 
 def test_sweep_of_an_empty_store(store: BlobStore) -> None:
@@ -120,12 +137,11 @@ def test_a_failing_write_leaves_nothing(store: BlobStore, monkeypatch: pytest.Mo
     def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    store.put(b"makes the folders")
+    kept = store.put(b"makes the folders")
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(DiskFull):
         store.put(b"never complete")
-    assert list((store.folder / "tmp").iterdir()) == []
-    assert len(list(store.refs())) == 1
+    assert files(store) == [kept]
 
 
 def test_after_a_failing_write_there_is_no_space_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,8 +110,10 @@ def _named(call: Call, texts: Mapping[str, str], files: Mapping[str, bytes], pro
     """Read the idempotency key and end a request that has problems."""
     request, named = call.request, None
     try:
-        fingerprint = fingerprint_of(request.method, request.url.path, texts, files)
-        named = idempotency(request.headers.get("idempotency-key"), fingerprint)
+        named = idempotency(
+            request.headers.get("idempotency-key"),
+            lambda: fingerprint_of(request.method, request.url.path, texts, files),
+        )
     except Problem as problem:
         problems.append(f"idempotency-key: {problem}")
     if problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from keelbill.api.stability.fields import Problem
 from keelbill.jobs.schemas import Idempotency
@@ -12,12 +12,12 @@ from keelbill.jobs.schemas import Idempotency
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def idempotency(header: str | None, fingerprint: str) -> Idempotency | None:
+def idempotency(header: str | None, fingerprint: Callable[[], str]) -> Idempotency | None:
     """Return the idempotency of a request, or nothing if it carries no ``Idempotency-Key``.
 
     Args:
         header: The header's value, if it is there.
-        fingerprint: As made by `fingerprint_of`.
+        fingerprint: Makes one with `fingerprint_of`; asked only if there is a key, because it reads all files.
 
     Raises:
         Problem: The key is not 1 to 255 visible ASCII characters.
@@ -26,7 +26,7 @@ def idempotency(header: str | None, fingerprint: str) -> Idempotency | None:
         return None
     if not _KEY.fullmatch(header):
         raise Problem("must have 1 to 255 visible ASCII characters")
-    return Idempotency(header, fingerprint)
+    return Idempotency(header, fingerprint())
 
 
 def fingerprint_of(method: str, path: str, values: Mapping[str, str], files: Mapping[str, bytes]) -> str:

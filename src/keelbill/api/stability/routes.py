@@ -128,8 +128,10 @@ async def _read(
     problems += refused
     named, as_json = None, True
     try:
-        fingerprint = fingerprint_of(request.method, request.url.path, form.fields, files)
-        named = idempotency(request.headers.get("idempotency-key"), fingerprint)
+        named = idempotency(
+            request.headers.get("idempotency-key"),
+            lambda: fingerprint_of(request.method, request.url.path, form.fields, files),
+        )
     except Problem as problem:
         problems.append(f"idempotency-key: {problem}")
     if not service.is_async:

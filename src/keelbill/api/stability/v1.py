@@ -289,8 +289,10 @@ def _wanted(
         problems.append("samples: must be 1 when the answer is image/png; ask for application/json")
     named = None
     try:
-        fingerprint = fingerprint_of(request.method, request.url.path, texts, files)
-        named = idempotency(request.headers.get("idempotency-key"), fingerprint)
+        named = idempotency(
+            request.headers.get("idempotency-key"),
+            lambda: fingerprint_of(request.method, request.url.path, texts, files),
+        )
     except Problem as problem:
         problems.append(f"idempotency-key: {problem}")
     refuse(problems)
