@@ -151,7 +151,12 @@ def load_enabled(setting: str) -> Mapping[str, type[Node]]:
     return nodes()
 
 
-def _load(entry: Enabled) -> None:
+def enabled_distribution(entry: Enabled) -> metadata.Distribution:
+    """Return the distribution of an entry, which is as it was when it was enabled.
+
+    Raises:
+        PackRefused: It is missing, or was changed.
+    """
     try:
         distribution = metadata.distribution(entry.name)
     except metadata.PackageNotFoundError as error:
@@ -166,7 +171,12 @@ def _load(entry: Enabled) -> None:
             f"{distribution.version}, which is installed.",
             hint=f"Look at what has changed, then `keelbill nodes enable {entry.name}`.",
         )
-    for point in sorted(distribution.entry_points.select(group=GROUP), key=lambda each: each.name):
+    return distribution
+
+
+def _load(entry: Enabled) -> None:
+    points = enabled_distribution(entry).entry_points.select(group=GROUP)
+    for point in sorted(points, key=lambda each: each.name):
         _register(entry, point)
 
 
