@@ -65,6 +65,14 @@ def test_guards_and_system_wallets_are_there(empty: Database) -> None:
     assert wallets == [-7, -6, -5, -4, -3, -2, -1]
 
 
+def test_words_of_pictures_are_indexed(empty: Database) -> None:
+    migrate.upgrade(empty)
+    sqlite = "SELECT sql FROM sqlite_master WHERE name = 'picture_text'"
+    postgres = "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_picture_text'"
+    made = empty.read_now(lambda c: c.scalars(text(sqlite if empty.dialect == "sqlite" else postgres)).one())
+    assert ("fts5" if empty.dialect == "sqlite" else "gin (words)") in made
+
+
 def test_a_second_run_has_nothing_to_do(empty: Database) -> None:
     assert migrate.upgrade(empty)
     assert migrate.is_current(empty)
@@ -73,5 +81,5 @@ def test_a_second_run_has_nothing_to_do(empty: Database) -> None:
 
 
 def _is_ours(name: str | None, kind: str, _: object) -> bool:
-    """Leave the database's own tables out, and the shadow tables that SQLite keeps for full-text search."""
-    return kind != "table" or (name or "") in metadata.tables
+    """Leave the database's own tables out, and what each database keeps for full-text search."""
+    return name not in {"words", "ix_picture_text"} and (kind != "table" or (name or "") in metadata.tables)

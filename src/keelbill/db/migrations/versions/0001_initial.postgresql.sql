@@ -307,6 +307,10 @@ CREATE INDEX ix_picture_org_id_number ON picture (org_id, number)
 --;
 CREATE INDEX ix_picture_thumb_ref ON picture (thumb_ref) WHERE thumb_ref != ''
 --;
+ALTER TABLE picture ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', prompt || ' ' || negative)) STORED
+--;
+CREATE INDEX ix_picture_text ON picture USING gin (words)
+--;
 CREATE TABLE album (
     id VARCHAR(32) NOT NULL,
     org_id VARCHAR(32) NOT NULL,
