@@ -18,8 +18,9 @@ from keelbill.core.principal import Caps
 from keelbill.core.settings import Settings
 from keelbill.core.types import micro
 from keelbill.imaging.decode import decode
+from keelbill.jobs.schemas import Idempotency
 from keelbill.serving.admission import Limits
-from keelbill.serving.messages import Failed
+from keelbill.serving.messages import Failed, JobSpec
 from keelbill.serving.scripted import Fault
 from keelbill.storage.blobs import DiskFull
 from support.jobhouse import PRICE, House, Houses, wish
@@ -70,6 +71,64 @@ class TestSuccess:
         assert sum(isinstance(result, PaymentRequired) for result in results) == 5
         assert (house.balance(ann).posted, house.balance(ann).held) == (micro("5.5"), 0)
         assert house.sound()
+
+
+class TestAClaimedStart:
+    """A picture that finds a free worker is written as claimed for it, which spares it a transaction."""
+
+    async def test_takes_two_transactions(self, house: House) -> None:
+        ann, written = house.account("25"), []
+        house.database.on_commit = lambda seconds, operations: written.append(operations)
+        outcome = await house.jobs.run(ann, wish())
+        job = house.job(outcome.job_id)
+        assert (job.state, job.epoch, job.attempt, job.worker) == ("succeeded", 1, 1, "scripted-0")
+        assert 0 < job.created_ms <= job.started_ms <= job.finished_ms
+        assert sum(written) == 2
+
+    async def test_without_a_free_worker_it_waits_its_turn(self, houses: Houses) -> None:
+        async with houses.open(step_s=0.02) as house:
+            ann = house.account("25")
+            outcomes = await asyncio.gather(*(house.jobs.run(ann, wish(seed=number)) for number in range(3)))
+            assert {house.job(outcome.job_id).epoch for outcome in outcomes} == {1}
+            assert house.balance(ann).posted == micro("5.5")
+            assert house.sound()
+
+    async def test_who_cannot_pay_keeps_no_worker(self, house: House) -> None:
+        poor, ann = house.account("1"), house.account("25")
+        for _ in range(3):
+            with pytest.raises(PaymentRequired):
+                await house.jobs.run(poor, wish())
+        assert (await house.jobs.run(ann, wish())).charged == PRICE
+
+    async def test_who_waits_behind_one_that_cannot_pay_begins(self, house: House) -> None:
+        poor, ann = house.account("1"), house.account("25")
+        refused, outcome = await asyncio.gather(
+            house.jobs.run(poor, wish()), house.jobs.run(ann, wish()), return_exceptions=True
+        )
+        assert isinstance(refused, PaymentRequired)
+        assert not isinstance(outcome, BaseException)
+        assert outcome.charged == PRICE
+
+    async def test_the_same_request_twice_at_once_keeps_no_worker(self, house: House) -> None:
+        ann, key = house.account("25"), Idempotency("k", "f")
+        first, second = await asyncio.gather(*(house.jobs.run(ann, wish(), key) for _ in range(2)))
+        assert first.job_id == second.job_id
+        assert (await house.jobs.run(ann, wish(seed=8))).charged == PRICE
+        assert house.balance(ann).posted == micro(12)
+
+    async def test_its_worker_is_lost_while_it_is_written(self, houses: Houses) -> None:
+        async with houses.open(restart_s=0.0) as house:
+            ann, submit = house.account("25"), house.gateway.submit
+
+            async def too_late(spec: JobSpec, *, sync: bool = True, worker: str = "") -> None:
+                house.pool.lose("scripted-0")
+                await submit(spec, sync=sync, worker=worker)
+
+            house.gateway.submit = too_late  # type: ignore[method-assign]
+            ticket = await house.jobs.submit(ann, wish())
+            job = await house.until(ticket.job_id, "succeeded")
+            assert (job.attempt, job.charged_micro) == (2, PRICE)
+            assert house.sound()
 
 
 class TestRefusals:

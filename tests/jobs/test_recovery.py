@@ -8,6 +8,7 @@ from sqlalchemy import update
 from keelbill.core.principal import Principal
 from keelbill.core.types import micro
 from keelbill.db.base import Database
+from keelbill.jobs.intake import Claim, Intake
 from keelbill.jobs.models import job as jobs
 from keelbill.jobs.schemas import Idempotency, Ticket
 from keelbill.serving.messages import Failed, Succeeded
@@ -40,6 +41,22 @@ def _let_leases_run_out(database: Database) -> None:
 
 
 class TestBoot:
+    async def test_a_job_that_was_written_as_claimed_and_never_reached_its_worker(self, houses: Houses) -> None:
+        async with houses.open(start=False) as house:
+            ann = house.account("25")
+            intake = Intake(house.ledger, house.clock, house.book.leases)
+            order = intake.order(ann, [wish(is_async=True)], [1000.0], None)
+            ticket = await house.database.write(lambda c: intake.take(c, order, Claim("worker", 0.0)))
+            job = house.job(ticket.job_id)
+            assert (job.state, job.epoch, job.worker, job.attempt) == ("running", 1, "worker", 1)
+            assert house.balance(ann).held == PRICE
+        _let_leases_run_out(houses.database)
+        async with houses.open() as later:
+            done = await later.until(ticket.job_id, "succeeded")
+            assert (done.charged_micro, done.epoch, done.attempt) == (PRICE, 2, 2)
+            assert (later.balance(ann).posted, later.balance(ann).held) == (micro("18.5"), 0)
+            assert later.sound()
+
     async def test_a_running_job_runs_once_more(self, houses: Houses) -> None:
         ann, job_id = await die_with(houses, running=True)
         async with houses.open() as house:
@@ -195,9 +212,11 @@ class TestSweep:
         clock = ManualClock()
         async with houses.open(clock=clock) as house:
             ann = house.account("25")
+            house.gateway.pause()
             real, house.gateway.submit = house.gateway.submit, _nowhere  # type: ignore[method-assign]
             ticket = await house.jobs.submit(ann, wish(is_async=True))
             house.gateway.submit = real  # type: ignore[method-assign]
+            house.gateway.resume()
             await house.janitor.sweep()
             assert house.job(ticket.job_id).state == "queued", "it may still be on its way"
             clock.move(61)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from keelbill.core.errors import NotFound, RateLimited, Unavailable
 from keelbill.serving import course, scribe
@@ -187,6 +188,79 @@ class TestTurns:
             await gateway.submit(spec())
             await gateway.result("a")
             assert gateway.estimate(spec().task) == pytest.approx(40)
+
+
+class TestASeat:
+    async def test_the_job_begins_without_asking_the_book(self) -> None:
+        book, pool = MemoryBook(), ScriptedPool()
+        async with serving(pool, book) as gateway:
+            worker = gateway.seat(spec().task)
+            row = book.row("a")
+            row.state, row.epoch = "running", 1
+            await gateway.submit(replace(spec(), epoch=1), worker=worker)
+            assert isinstance(await gateway.result("a"), Succeeded)
+            assert (worker, pool.started, book.rows["a"].charges) == ("scripted-0", ["a"], 1)
+
+    async def test_is_kept_once_for_each_slot(self) -> None:
+        async with serving(ScriptedPool(slots=2)) as gateway:
+            assert [gateway.seat(spec().task) for _ in range(3)] == ["scripted-0", "scripted-0", ""]
+            gateway.unseat("scripted-0")
+            assert gateway.seat(spec().task) == "scripted-0"
+
+    async def test_lets_others_wait_until_it_is_given_back(self) -> None:
+        pool = ScriptedPool()
+        async with serving(pool) as gateway:
+            worker = gateway.seat(spec().task)
+            await gateway.submit(spec("b"))
+            assert gateway.position("b") is not None
+            assert gateway.seat(spec().task) == "", "somebody waits"
+            gateway.unseat(worker)
+            assert isinstance(await gateway.result("b"), Succeeded)
+
+    async def test_spreads_over_workers(self) -> None:
+        async with serving(ScriptedPool(workers=2, slots=2)) as gateway:
+            assert sorted(gateway.seat(spec().task) for _ in range(2)) == ["scripted-0", "scripted-1"]
+
+    async def test_none_while_paused(self) -> None:
+        async with serving(ScriptedPool()) as gateway:
+            gateway.pause()
+            assert gateway.seat(spec().task) == ""
+
+    async def test_none_while_the_book_is_away(self) -> None:
+        book, clock = MemoryBook(), ManualClock()
+        async with serving(ScriptedPool(), book, clock) as gateway:
+            book.away = True
+            await gateway.submit(spec())
+            while gateway.position("a") is None:
+                await asyncio.sleep(0)
+            book.away = False
+            gateway.cancel("a", "not wanted")
+            await gateway.result("a")
+            assert gateway.seat(spec().task) == ""
+            clock.move(scribe.BACK_OFF_S)
+            assert gateway.seat(spec().task) == "scripted-0"
+
+    async def test_a_server_that_shuts_down_meanwhile(self) -> None:
+        book, pool = MemoryBook(), ScriptedPool()
+        async with serving(pool, book) as gateway:
+            worker = gateway.seat(spec().task)
+            await gateway.drain(0)
+            row = book.row("a")
+            row.state, row.epoch = "running", 1
+            await gateway.submit(replace(spec(), epoch=1), worker=worker)
+            end = await gateway.result("a")
+            assert isinstance(end, Failed)
+            assert (end.code, pool.started) == ("service_unavailable", [])
+            assert book.rows["a"].voids == 1
+
+    async def test_the_same_job_twice(self) -> None:
+        pool = ScriptedPool(slots=2, **SLOW)  # type: ignore[arg-type]
+        async with serving(pool) as gateway:
+            await gateway.submit(spec())
+            await until_running(gateway, "a")
+            await gateway.submit(spec(), worker=gateway.seat(spec().task))
+            assert pool.started == ["a"]
+            assert gateway.seat(spec().task) == "scripted-0"
 
 
 class TestAdmission:

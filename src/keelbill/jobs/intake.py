@@ -17,10 +17,15 @@ from keelbill.core.principal import Principal
 from keelbill.core.types import Micro
 from keelbill.jobs import repository
 from keelbill.jobs.errors import OtherRequest
+from keelbill.jobs.leases import Leases
 from keelbill.jobs.schemas import Idempotency, ImageRequest, Job, Ticket
 from keelbill.ledger.service import HOLD_LIFE_MS, Ledger
+from keelbill.serving.messages import ImageTask
 
 KEY_LIFE_MS: Final = 86_400_000
+FIRST_EPOCH: Final = 1
+"""Of a job that is written as claimed."""
+
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _FREES_KEY: Final = ("failed", "cancelled")
 
@@ -50,6 +55,7 @@ class Order:
         idempotency: The client's name for the request.
         beside: What else is written with the jobs.
         secrets: For each job what its worker is told and nobody writes down.
+        tasks: For each job what is to be made.
     """
 
     principal: Principal
@@ -58,6 +64,20 @@ class Order:
     idempotency: Idempotency | None
     beside: Beside | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    tasks: tuple[ImageTask, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A worker on which room is kept for a job that is being written.
+
+    Attributes:
+        worker: Its name.
+        lease_s: How long the claim holds without being renewed.
+    """
+
+    worker: str
+    lease_s: float
 
 
 class Intake:
@@ -66,13 +86,13 @@ class Intake:
     Args:
         ledger: Holds the price.
         clock: Stamps.
-        process_id: Of this server process, whose queue the jobs wait in.
+        leases: Of this server process, whose queue the jobs wait in.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, process_id: str) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, leases: Leases) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._process_id = process_id
+        self._leases = leases
 
     def order(
         self,
@@ -93,7 +113,14 @@ class Intake:
             self._job(principal, asked, amount, cost_ms, is_keyed=idempotency is not None)
             for asked, amount, cost_ms in zip(requests, amounts, costs_ms, strict=True)
         )
-        return Order(principal, jobs, version, idempotency, secrets=tuple(asked.secret for asked in requests))
+        return Order(
+            principal,
+            jobs,
+            version,
+            idempotency,
+            secrets=tuple(asked.secret for asked in requests),
+            tasks=tuple(asked.task for asked in requests),
+        )
 
     def bound(self, connection: Connection, org_id: str, idempotency: Idempotency) -> Ticket | None:
         """Return the jobs of an earlier request with this key, unless the key is free (again).
@@ -114,8 +141,13 @@ class Intake:
             raise OtherRequest
         return Ticket(job_ids, replayed=True, is_keyed=True, deadline_s=max(job.deadline_s for job in jobs))
 
-    def take(self, connection: Connection, order: Order) -> Ticket:
+    def take(self, connection: Connection, order: Order, claim: Claim | None = None) -> Ticket:
         """Write an order down, or return the ticket of the earlier request with its idempotency key.
+
+        Args:
+            connection: Inside a transaction.
+            order: What is asked for.
+            claim: The worker that begins the only job of the order as soon as it is durable.
 
         Raises:
             OtherRequest: The key was used for a different request.
@@ -140,7 +172,11 @@ class Intake:
                 expires_ms=now_ms + round(job.deadline_s * 1000) + HOLD_LIFE_MS,
                 item=job.service,
             )
-            repository.add(connection, job)
+            if claim is None:
+                repository.add(connection, job)
+            else:
+                until_ms = self._leases.until_ms(connection, claim.lease_s)
+                repository.add_claimed(connection, job, FIRST_EPOCH, claim.worker, until_ms, now_ms)
         ids = tuple(job.id for job in order.jobs)
         if order.beside is not None:
             order.beside(connection, ids)
@@ -182,7 +218,7 @@ class Intake:
             state="queued",
             attempt=1,
             epoch=0,
-            owner=self._process_id,
+            owner=self._leases.process_id,
             worker="",
             lease_ms=0,
             deadline_s=asked.deadline_s,

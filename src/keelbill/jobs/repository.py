@@ -76,6 +76,12 @@ def add(connection: Connection, new: Job) -> None:
     _add.count(connection, **vars(new))
 
 
+def add_claimed(connection: Connection, new: Job, epoch: int, worker: str, lease_ms: int, now_ms: int) -> None:
+    """Keep a new job that has its worker already: as `add` and `claim`, in one statement."""
+    begun = {"state": "running", "epoch": epoch, "worker": worker, "lease_ms": lease_ms, "started_ms": now_ms}
+    _add.count(connection, **(vars(new) | begun))
+
+
 def find(connection: Connection, job_id: str) -> Job | None:
     """Return a job, whoever owns it."""
     row = _by_id.row(connection, job_id=job_id)

@@ -215,9 +215,9 @@ class Job:
         """Return what a worker is asked to do."""
         return msgspec.json.decode(self.task, type=ImageTask)
 
-    def spec(self) -> JobSpec:
-        """Return the job as the queue sees it."""
-        task = self.image_task()
+    def spec(self, task: ImageTask | None = None) -> JobSpec:
+        """Return the job as the queue sees it; whoever has its task at hand spares reading it."""
+        task = task or self.image_task()
         return JobSpec(
             job_id=self.id,
             org_id=self.org_id,

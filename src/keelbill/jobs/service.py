@@ -15,7 +15,7 @@ from keelbill.core.types import Micro
 from keelbill.jobs import repository
 from keelbill.jobs.book import Book
 from keelbill.jobs.errors import NOT_CHARGED, NoSuchJob, StillRunning, failure
-from keelbill.jobs.intake import Beside, Intake, Order, check_key
+from keelbill.jobs.intake import FIRST_EPOCH, Beside, Claim, Intake, Order, check_key
 from keelbill.jobs.schemas import Idempotency, ImageRequest, Job, Outcome, State, Ticket
 from keelbill.serving.gateway import SUPERSEDED, Gateway
 from keelbill.serving.messages import Cancelled, Event, Failed, Started, Succeeded
@@ -49,7 +49,7 @@ class Jobs:
         self._gateway = gateway
         self._database = book.parts.database
         self._blobs = book.parts.blobs
-        self._intake = Intake(book.parts.ledger, book.parts.clock, book.leases.process_id)
+        self._intake = Intake(book.parts.ledger, book.parts.clock, book.leases)
         self._handing_over: set[asyncio.Task[Ticket]] = set()
         book.bulletin.on_ended = gateway.ended_elsewhere
 
@@ -134,17 +134,25 @@ class Jobs:
             raise
 
     async def _hand_over(self, order: Order) -> Ticket:
+        # A lone picture that finds a free worker is written as claimed, which spares it a transaction.
+        worker = self._gateway.seat(order.tasks[0]) if len(order.jobs) == 1 else ""
+        claim = Claim(worker, self._gateway.lease_s) if worker else None
         try:
-            ticket = await self._database.write(lambda connection: self._intake.take(connection, order))
+            ticket = await self._database.write(lambda connection: self._intake.take(connection, order, claim))
         except BaseException:
-            self._gateway.withdraw(order.principal.org_id, len(order.jobs))
+            self._come_not(order, worker)
             raise
         if ticket.replayed:
-            self._gateway.withdraw(order.principal.org_id, len(order.jobs))
+            self._come_not(order, worker)
             return ticket
-        for job, secret in zip(order.jobs, order.secrets, strict=True):
-            await self._gateway.submit(msgspec.structs.replace(job.spec(), secret=secret), sync=not job.is_async)
+        for job, task, secret in zip(order.jobs, order.tasks, order.secrets, strict=True):
+            spec = msgspec.structs.replace(job.spec(task), secret=secret, epoch=FIRST_EPOCH if claim else 0)
+            await self._gateway.submit(spec, sync=not job.is_async, worker=worker)
         return ticket
+
+    def _come_not(self, order: Order, worker: str) -> None:
+        self._gateway.withdraw(order.principal.org_id, len(order.jobs))
+        self._gateway.unseat(worker)
 
     def _abandon_late(self, handing_over: asyncio.Task[Ticket]) -> None:
         if not handing_over.cancelled() and handing_over.exception() is None:

@@ -107,14 +107,34 @@ class Course:
 
     def dispatch(self) -> None:
         """Begin waiting jobs while there are free workers."""
-        now_s = self._clock.monotonic_s()
-        if not len(self._queue) or self.is_draining or self.is_paused or now_s < self._paused_until_s:
+        if not len(self._queue) or not self._may_begin():
             return
-        for job, has_worker in self.turns.deal(now_s):
+        for job, has_worker in self.turns.deal(self._clock.monotonic_s()):
             if has_worker:
                 self._do(job, self._begin(job))
             else:
                 self.end_soon(job, Failed("out_of_memory", "No worker has enough memory for this picture."))
+
+    def _may_begin(self) -> bool:
+        return not self.is_draining and not self.is_paused and self._clock.monotonic_s() >= self._paused_until_s
+
+    def seat(self, model: str) -> str:
+        """Keep room on a worker if a job would begin at once; return its name, "" if the job must wait its turn."""
+        return "" if len(self._queue) or not self._may_begin() else self.turns.seat(model)
+
+    def unseat(self, worker: str) -> None:
+        """Give room back that was kept for a job which does not come."""
+        self.turns.unseat(worker)
+        self.dispatch()
+
+    def begin_claimed(self, job: Job, worker: str) -> None:
+        """Begin a job that was written as claimed for the worker on which room was kept."""
+        job.worker = worker
+        self.turns.claimed(job)
+        if self.is_draining:
+            self.end_soon(job, SHUTTING_DOWN)
+        else:
+            self._run(job)
 
     async def _begin(self, job: Job) -> None:
         try:
@@ -135,6 +155,9 @@ class Course:
             self.end_soon(job, job.wish)
             self.dispatch()
             return
+        self._run(job)
+
+    def _run(self, job: Job) -> None:
         job.state, job.began_s = "running", self._clock.monotonic_s()
         self._meter.waited(job.spec.task.model, job.began_s - job.submitted_s)
         self._pool.run(job.worker, job.spec)

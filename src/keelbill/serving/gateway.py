@@ -212,20 +212,38 @@ class Gateway:
         """Take back an admission whose jobs will not be submitted, for example for want of credits."""
         self.admissions.withdraw(org_id, count)
 
-    async def submit(self, spec: JobSpec, *, sync: bool = True) -> None:
-        """Let a job wait its turn; it is durable and its price is held.
+    def seat(self, task: ImageTask) -> str:
+        """Keep room for a job that would begin at once, so that it can be claimed as it is written.
+
+        Returns:
+            The worker to claim it for, which is then owed to `submit` or `unseat`; "" if the job must wait its turn.
+        """
+        return self._course.seat(task.model)
+
+    def unseat(self, worker: str) -> None:
+        """Give back what `seat` kept, because the job does not come."""
+        if worker:
+            self._course.unseat(worker)
+
+    async def submit(self, spec: JobSpec, *, sync: bool = True, worker: str = "") -> None:
+        """Let a job wait its turn, or begin it if it was written as claimed; it is durable and its price is held.
 
         Args:
             spec: The job.
             sync: Whether somebody waits for the answer; such jobs are ended when the server shuts down.
+            worker: For which it is claimed, as `seat` returned it.
         """
         if spec.job_id in self.roll.active:
+            self.unseat(worker)
             return
         losses = spec.attempt - 1
         needs = Needs(alone=losses > 0)
         job = Job(spec, Audience(self.clock), sync, self.clock.monotonic_s(), losses=losses, needs=needs)
         self.roll.enter(job)
         self.admissions.submitted(spec.org_id, sync=sync)
+        if worker:
+            self._course.begin_claimed(job, worker)
+            return
         if self.is_draining:
             self._course.end_soon(job, SHUTTING_DOWN)
             return

@@ -37,6 +37,22 @@ class Turns:
         free = [w for w in self._workers() if w.ready and w.slots - self._claiming[w.name] > 0]
         return {worker.name: worker for worker in free if worker.name not in kept}
 
+    def seat(self, model: str) -> str:
+        """Keep room for a job that is written and claimed at once; return the worker's name, "" if there is no room.
+
+        The room is owed back by `unseat`.
+        """
+        free = self.free()
+        worker = choose(model, Needs(), free.values(), self._busy(free))
+        if worker is None:
+            return ""
+        self._claiming[worker.name] += 1
+        return worker.name
+
+    def unseat(self, worker: str) -> None:
+        """Give up the room that was kept: the job has it now, or does not come."""
+        self._claiming[worker] -= 1
+
     def deal(self, now_s: float) -> Iterator[tuple[Job, bool]]:
         """Take jobs from the queue while there are free workers.
 
@@ -50,7 +66,7 @@ class Turns:
             free = {name: worker for name, worker in self.free().items() if name not in reserved}
             if not free:
                 break
-            busy = {name: len(worker.running) + self._claiming[name] for name, worker in free.items()}
+            busy = self._busy(free)
             least = min(free.values(), key=lambda worker: busy[worker.name])
             spec = self._queue.pop(now_s, warm=least.models)
             if spec is None:
@@ -71,7 +87,7 @@ class Turns:
 
     def claimed(self, job: Job) -> None:
         """Note that the book has answered a job's claim, whatever it said."""
-        self._claiming[job.worker] -= 1
+        self.unseat(job.worker)
 
     def leave(self, job: Job) -> bool:
         """Note that a job has left its worker; return whether it had the worker for itself."""
@@ -85,6 +101,9 @@ class Turns:
         had_bytes = max((w.capacity_bytes for w in workers if w.name == job.worker), default=0)
         needs = replace(job.needs, more_than_bytes=had_bytes)
         return needs if had_bytes and any(needs.fits(worker) for worker in workers) else None
+
+    def _busy(self, free: dict[str, WorkerInfo]) -> dict[str, int]:
+        return {name: len(worker.running) + self._claiming[name] for name, worker in free.items()}
 
     def _assign(self, job: Job, worker: WorkerInfo) -> None:
         job.state, job.worker = "claiming", worker.name
