@@ -96,8 +96,8 @@ class Upload:
         self.size += len(data)
 
     async def settle(self) -> None:
-        """Write what waits in memory to the temporary file, if it is much."""
-        if len(self._memory) > SPOOL_BYTES or (self._file is not None and self._memory):
+        """Write what waits in memory to the temporary file, if it is much; each time costs a change of threads."""
+        if len(self._memory) > SPOOL_BYTES:
             waiting, self._memory = self._memory, bytearray()
             await asyncio.to_thread(self._write_file, bytes(waiting))
 

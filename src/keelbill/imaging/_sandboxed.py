@@ -76,7 +76,7 @@ def _answer(data: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
         return {"refused": "limits", "problems": error.problems}, b""
     except AppError as error:
         return {"refused": "picture", "problems": error.problems}, b""
-    facts = {name: getattr(image, name) for name in ("width", "height", "has_alpha", "sha256")}
+    facts = {name: getattr(image, name) for name in ("width", "height", "has_alpha")}
     return {"image": facts}, image.png
 
 

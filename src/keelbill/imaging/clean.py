@@ -115,14 +115,17 @@ class CleanImage:
         width: In pixels, after the picture was turned upright.
         height: Likewise.
         has_alpha: Whether it has a transparency channel.
-        sha256: Of `png`, hexadecimal.
     """
 
     png: bytes
     width: int
     height: int
     has_alpha: bool
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `png`, hexadecimal."""
+        return hashlib.sha256(self.png).hexdigest()
 
 
 def clean(data: bytes, limits: Limits) -> CleanImage:
@@ -139,7 +142,7 @@ def clean(data: bytes, limits: Limits) -> CleanImage:
     pixels = read_pixels(data, limits)
     png = write_png(pixels)
     height, width, channels = pixels.shape
-    return CleanImage(png, width, height, channels == 4, hashlib.sha256(png).hexdigest())
+    return CleanImage(png, width, height, channels == 4)
 
 
 def read_pixels(data: bytes, limits: Limits) -> Pixels:
@@ -259,4 +262,4 @@ def _pixels(image: Image.Image) -> Pixels:
         return np.asarray(image.convert("RGBA"))
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[:, :, None]
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

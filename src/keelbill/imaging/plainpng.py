@@ -30,8 +30,8 @@ def write_png(pixels: Pixels) -> bytes:
     height, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    parts = (b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), _chunk(b"IDAT", _data(rows)), _chunk(b"IEND", b""))
-    return b"".join(parts)
+    chunks = ((b"IHDR", header), (b"IDAT", _data(rows)), (b"IEND", b""))
+    return b"".join((b"\x89PNG\r\n\x1a\n", *(part for chunk in chunks for part in _parts(*chunk))))
 
 
 def _data(rows: Pixels) -> bytes:
@@ -60,5 +60,6 @@ def _deflated(rows: Pixels) -> bytes:
     return packer.compress(rows.data) + packer.flush()
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))))
+def _parts(kind: bytes, body: bytes) -> tuple[bytes, ...]:
+    """Return the parts of a chunk: length, type, content and check sum. Joining them early would copy the picture."""
+    return struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))

@@ -12,7 +12,7 @@ from support.forms import cutout, png, size_of
 
 
 def clean(data: bytes, *, has_alpha: bool = False) -> CleanImage:
-    return CleanImage(data, *size_of(data), has_alpha=has_alpha, sha256="")
+    return CleanImage(data, *size_of(data), has_alpha=has_alpha)
 
 
 def grey_at(mask: CleanImage, x: int, y: int) -> object:

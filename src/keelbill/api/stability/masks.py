@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from io import BytesIO
 
 from PIL import Image, ImageOps
@@ -36,4 +35,4 @@ def _mask_of(image: Image.Image) -> CleanImage:
     out = BytesIO()
     image.save(out, "PNG", compress_level=1)
     png = out.getvalue()
-    return CleanImage(png, image.width, image.height, has_alpha=False, sha256=hashlib.sha256(png).hexdigest())
+    return CleanImage(png, image.width, image.height, has_alpha=False)
