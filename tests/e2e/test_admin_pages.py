@@ -131,9 +131,8 @@ def test_the_first_steps_on_a_new_server(server: LiveServer, real_browser: Brows
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_for_everybody(server: LiveServer, real_browser: Browser, theme: str, size: dict[str, int]) -> None:
-    with administrator(server, real_browser, color_scheme=theme, viewport=size, bypass_csp=True) as (page, _):
+def test_pages_are_for_everybody(server: LiveServer, real_browser: Browser, size: dict[str, int]) -> None:
+    with administrator(server, real_browser, viewport=size, bypass_csp=True) as (page, _):
         for part in PARTS:
             page.goto(f"/admin{part}")
             page.locator("h1").first.wait_for()

@@ -446,9 +446,8 @@ def test_the_canvas_is_fetched_when_it_is_opened(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -> None:
-    with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
+def test_for_everybody(visit: Visit, size: dict[str, int]) -> None:
+    with visit(viewport=size, bypass_csp=True) as page:
         page.get_by_role("link", name="Canvas").click()
         page.get_by_role("heading", name="Lay a picture on the canvas").wait_for()
         assert violations(page) == []

@@ -110,9 +110,8 @@ def test_all_that_is_loaded_is_deleted_and_had_back(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_panel_is_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -> None:
-    with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
+def test_the_panel_is_for_everybody(visit: Visit, size: dict[str, int]) -> None:
+    with visit(viewport=size, bypass_csp=True) as page:
         make(page, "a boat", "an apple")
         page.goto("/gallery")
         choose(page, 0, 1)

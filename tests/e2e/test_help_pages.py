@@ -74,9 +74,8 @@ def test_a_server_that_cannot_take_work(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_help_is_for_everybody(visit: Visit, theme: str, size: dict[str, int]) -> None:
-    with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
+def test_help_is_for_everybody(visit: Visit, size: dict[str, int]) -> None:
+    with visit(viewport=size, bypass_csp=True) as page:
         for part in ("", "/checks", "/reference"):
             page.goto(f"/help{part}")
             page.locator("h1").wait_for()

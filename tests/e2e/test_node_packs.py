@@ -34,9 +34,8 @@ def drop(page: Page, name: str, content: str) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_dropped_workflow_says_what_it_lacks(visit: Visit, theme: str, size: dict[str, int]) -> None:
-    with visit(color_scheme=theme, viewport=size, bypass_csp=True) as page:
+def test_a_dropped_workflow_says_what_it_lacks(visit: Visit, size: dict[str, int]) -> None:
+    with visit(viewport=size, bypass_csp=True) as page:
         page.goto("/nodes")
         expect(page.get_by_role("cell", name="Not installed")).to_be_visible()
         drop(page, "portrait.json", json.dumps(LACKING))
