@@ -15,11 +15,22 @@ from keelbill.api.app import create_app
 from keelbill.api.stability.services import SERVICES
 from keelbill.core.settings import Settings
 from keelbill.studio.pages import ADDRESSES
-from support.callers import CALLERS, ROLES, SCOPES, Callers, Door, callers, doors_of
+from support.callers import CALLERS, ROLES, SCOPES, Callers, Door, callers, doors_of, is_let_in
 from support.server import LiveServer
 
 KEYS = tuple(f"key {scope}" for scope in SCOPES)
 PEOPLE = (*ROLES, "elsewhere", "staff")
+MAKERS = ("owner", "admin", "member", "elsewhere", "staff")
+SCOPES_OF_PEOPLE = {
+    "account:read": PEOPLE,
+    "history:read": PEOPLE,
+    "generate": MAKERS,
+    "edit": MAKERS,
+    "upscale": MAKERS,
+    "graph": MAKERS,
+    "keys:write": ("owner", "admin", "elsewhere", "staff"),
+}
+"""Whose session carries each scope; whoever is elsewhere owns an organisation of their own."""
 
 OPEN = """
 GET /healthz, GET /readyz, GET /startupz, GET /api/status, GET /metrics, GET /api/options, GET /openapi.json, GET /docs,
@@ -32,8 +43,11 @@ POST /api/payments/stripe/webhook
 ANY_CREDENTIAL = """
 GET /v1/workflows/runs/{run_id}, GET /v1/workflows/runs/{run_id}/pictures/{place},
 GET /v1/workflows/runs/{run_id}/events,
-DELETE /api/keys/{key_id}, GET /api/jobs/{job_id}, GET /api/jobs/{job_id}/image, GET /api/jobs/{job_id}/result,
-GET /api/jobs/{job_id}/events, GET /api/credits/prices, GET /v1/models, GET /v1/models/{model}, GET /v1/engines/list,
+GET /api/jobs/{job_id}, GET /api/jobs/{job_id}/image, GET /api/jobs/{job_id}/result,
+GET /api/jobs/{job_id}/events, GET /api/credits/prices
+"""
+ANY_KEY = """
+GET /v1/models, GET /v1/models/{model}, GET /v1/engines/list,
 GET /v2beta/results/{id}, GET /v2beta/stable-image/upscale/creative/result/{id},
 GET /proxy/stability/v2beta/results/{id}, GET /proxy/stability/v2beta/stable-image/upscale/creative/result/{id}
 """
@@ -46,7 +60,7 @@ GET /api/credits/receipts, GET /api/credits/recharge, GET /api/secrets, GET /api
 GET /v1/user/balance, GET /v1/user/account
 """,
     "keys:write": """
-POST /api/keys, PATCH /api/keys/{key_id}, POST /api/keys/{key_id}/rotate, POST /api/webhooks,
+POST /api/keys, PATCH /api/keys/{key_id}, DELETE /api/keys/{key_id}, POST /api/keys/{key_id}/rotate, POST /api/webhooks,
 PATCH /api/webhooks/{webhook_id}, DELETE /api/webhooks/{webhook_id}, POST /api/webhooks/{webhook_id}/secret,
 POST /api/webhooks/{webhook_id}/ping, POST /api/webhooks/{webhook_id}/deliveries/{delivery_id},
 PUT /api/secrets/{name}, DELETE /api/secrets/{name}
@@ -56,8 +70,9 @@ POST /api/jobs, DELETE /api/jobs/{job_id}, POST /api/gallery/albums, PATCH /api/
 DELETE /api/gallery/albums/{album_id}, POST /api/gallery/albums/{album_id}/pictures,
 DELETE /api/gallery/albums/{album_id}/pictures/{picture_id}, PATCH /api/gallery/{picture_id},
 DELETE /api/gallery/{picture_id}, POST /api/gallery/changes, POST /api/gallery/deletions, POST /api/enlargements,
-POST /api/edits, POST /api/uploads, POST /api/nodes/missing, GET /api/uploads/{upload_id}/image, POST /v1/workflows/run,
-POST /v1/generation/{engine_id}/text-to-image, POST /v1/images/generations
+POST /api/edits, POST /api/uploads, POST /api/nodes/missing, GET /api/uploads/{upload_id}/image,
+POST /v1/workflows/run, POST /v1/images/generations,
+POST /v1/generation/{engine_id}/text-to-image, POST /v1/generation/{engine_id}/image-to-image
 """,
     "history:read": """
 GET /api/jobs, GET /api/gallery, GET /api/gallery/facets, GET /api/gallery/tags, GET /api/gallery/albums,
@@ -98,15 +113,37 @@ REFUSED_ROLES = {
     "DELETE /api/orgs/current": ("admin", "billing", "member", "viewer"),
     "PUT /api/moderation/policy": ("billing", "member", "viewer"),
     "GET /api/moderation/reviews": ("billing", "member", "viewer"),
+    "DELETE /api/orgs/current/invitations/{invitation_id}": ("billing", "member", "viewer"),
+    "PATCH /api/orgs/current/members/{user_id}": ("billing", "member", "viewer"),
+    "DELETE /api/orgs/current/members/{user_id}": ("billing", "member", "viewer"),
+    "POST /api/moderation/reviews/{review_id}": ("billing", "member", "viewer"),
     "GET /api/credits/receipts": ("member", "viewer"),
     "GET /api/credits/recharge": ("member", "viewer"),
+    "PUT /api/credits/recharge": ("member", "viewer"),
     "POST /api/credits/checkout": ("member", "viewer"),
+    "POST /api/credits/receipts/{payment_id}/confirm": ("member", "viewer"),
     "POST /api/credits/vouchers": ("member", "viewer"),
-    "POST /api/keys": ("billing", "member", "viewer"),
-    "POST /api/jobs": ("billing", "viewer"),
-    "POST /api/uploads": ("billing", "viewer"),
 }
-"""Members whom a role of their own keeps out."""
+"""Members whom their role keeps out, though a session or a scope would do."""
+
+JUDGES = {
+    "POST /api/sign-up": "whether strangers may, is a setting",
+    "POST /api/sign-in": "it judges the password",
+    "POST /api/password/reset": "it answers a few times a minute, whoever asks",
+    "GET /api/sign-in/{provider}/callback": "it judges what the provider says",
+}
+"""Doors of strangers that refuse for what is brought, not for who brings it."""
+
+ENDINGS = (
+    "POST /api/password/change",
+    "POST /api/orgs/switch/{org_id}",
+    "POST /api/orgs/accept",
+    "POST /api/orgs",
+    "POST /api/sign-out",
+    "POST /api/sign-out/everywhere",
+    "DELETE /api/orgs/current",
+)
+"""Doors that end or change the caller's session; knocked at last, each with a new one."""
 
 WITHOUT_DESCRIPTION = {
     "GET /openapi.json": "it is the description",
@@ -137,11 +174,18 @@ def rules() -> dict[str, tuple[str, ...]]:
         for prefix in ("", "/proxy/stability"):
             scoped[f"POST {prefix}/v2beta/stable-image/{service.path}"] = service.scope
     for door, scope in scoped.items():
-        found[door] = ("nobody", *(key for key in KEYS if key != f"key {scope}"))
-    found["POST /v1/generation/{engine_id}/image-to-image"] = ("nobody",)
+        people = () if takes_keys_only(door) else SCOPES_OF_PEOPLE[scope]
+        found[door] = tuple(caller for caller in CALLERS if caller not in (f"key {scope}", *people))
+    found |= dict.fromkeys(listed(ANY_KEY), ("nobody", *PEOPLE))
     for door, roles in REFUSED_ROLES.items():
         found[door] = (*found[door], *roles)
     return found
+
+
+def takes_keys_only(door: str) -> bool:
+    """Whether other people's clients call it, which send a key and have no session."""
+    path = door.partition(" ")[2]
+    return path.startswith(("/v1/", "/v2beta/", "/proxy/")) and not path.startswith("/v1/workflows/")
 
 
 def routes_of(server: LiveServer) -> set[str]:
@@ -169,15 +213,36 @@ def test_every_route_is_described_or_says_why_not(server: LiveServer) -> None:
     assert described <= routes
 
 
-@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller != "staff"])
+@pytest.mark.parametrize("caller", CALLERS)
 def test_whoever_is_left_out_is_refused(everybody: Callers, caller: str) -> None:
     wrong = []
     for door, refused in rules().items():
         if caller in refused:
             answer = everybody.knock(caller, Door(*door.split(" ")))
-            expected = (401,) if caller == "nobody" else (403,)
-            if answer.status_code not in expected:
+            is_unknown = caller == "nobody" or (caller in PEOPLE and takes_keys_only(door))
+            if answer.status_code != (401 if is_unknown else 403):
                 wrong.append(f"{door}: {answer.status_code} {answer.text[:200]}")
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def guests(server: LiveServer) -> Iterator[Callers]:
+    """Others, whose sessions and organisation the granted doors may change."""
+    with callers(server) as found:
+        yield found
+
+
+@pytest.mark.parametrize("caller", [*(caller for caller in CALLERS if caller != "owner"), "owner"])
+def test_whoever_is_not_left_out_is_let_in(guests: Callers, caller: str) -> None:
+    doors = [door for door, refused in rules().items() if caller not in refused and door not in JUDGES]
+    assert doors
+    wrong = []
+    for door in sorted(doors, key=lambda door: ENDINGS.index(door) if door in ENDINGS else -1):
+        if door in ENDINGS:
+            guests.come_back(caller)
+        answer = guests.knock(caller, Door(*door.split(" ")))
+        if not is_let_in(answer):
+            wrong.append(f"{door}: {answer.status_code} {answer.text[:200]}")
     assert wrong == []
 
 

@@ -33,9 +33,13 @@ class Browser:
     def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
         """Send a request; keep the token of a new session."""
         sent: dict[str, Any] = {} if body is None else {"json": body}
+        return self.request(method, path, sent, **headers)
+
+    def request(self, method: str, path: str, sent: dict[str, Any], **headers: str) -> httpx.Response:
+        """Send a request with any body; keep the token of a new session."""
         answer = self.client.request(method, path, headers={"x-csrf-token": self.token} | headers, **sent)
         if answer.status_code in (200, 201):
-            found = answer.json()
+            found = answer.json() if answer.headers.get("content-type") == "application/json" else None
             if isinstance(found, dict):
                 self.token = found.get("csrf_token", self.token)
         return answer
