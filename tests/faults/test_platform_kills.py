@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from support.site import ROUTE, Site, site
+from support.site import ROUTE, Site, Sites, own_postgres, site, sites
 
-__all__ = ["site"]
+__all__ = ["own_postgres", "site", "sites"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,6 +34,16 @@ SEED = int(os.environ.get("KEELBILL_TEST_SEED", "7"))
 
 @pytest.mark.timeout(240 + 60 * KILLS)
 def test_a_server_killed_at_random_instants(site: Site) -> None:
+    kill_at_random(site)
+
+
+@pytest.mark.timeout(240 + 60 * KILLS)
+def test_a_server_with_postgresql_killed_at_random_instants(sites: Sites) -> None:
+    kill_at_random(sites())
+
+
+def kill_at_random(site: Site) -> None:
+    """Start a server, send clients, kill it, verify the books, and so on; at the end compare charges and pictures."""
     chance = random.Random(SEED)
     asked: set[str] = set()
     acknowledged: dict[str, bytes] = {}
