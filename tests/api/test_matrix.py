@@ -1,6 +1,6 @@
-"""Who may do what: every route has its rule here, and whoever the rule leaves out is refused over HTTP.
+"""Who may do what: every route has its rule here; all others are refused over HTTP, and these are not.
 
-A new route fails the first test until somebody decides who may use it. What a rule grants is tested with each route.
+A new route fails the first test until somebody decides who may use it.
 """
 
 from __future__ import annotations

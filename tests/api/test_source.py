@@ -24,6 +24,7 @@ TIME_OF_DAY = {
     "graph/texts.py",  # dates in the names of files
     "storage/blobs.py",  # compared with the times of files, which the same clock wrote
     "cli/_remote_checks.py",  # compared with the end of a certificate
+    "telemetry/export.py",  # spans carry it
 }
 """Where the machine's own time of day is meant; leases, limits and holds go by `core.clock`."""
 

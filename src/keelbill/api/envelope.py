@@ -86,6 +86,8 @@ class Envelope:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit = visit_of(scope)
         answer = _Answer(self, scope, visit, send)
+        traces = self._platform.traces
+        trace = traces.begin(scope, visit) if traces is not None and _is_counted(scope) else None
         self._metrics.http_inflight.inc()
         try:
             await self._answer(scope, receive, answer)
@@ -94,6 +96,8 @@ class Envelope:
             for close in visit.closers:
                 close()
             self._note(scope, visit, answer)
+            if traces is not None and trace is not None:
+                traces.end(trace, route_of(scope), answer.status or 499)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -192,7 +196,8 @@ class Envelope:
         if scope["path"] in _QUIET and status == 200:
             return
         principal = visit.principal
-        log.info(
+        line = log.bind(trace_id=visit.trace_id) if visit.trace_id else log
+        line.info(
             "request",
             request_id=visit.request_id,
             org=principal.org_id if principal else None,

@@ -6,6 +6,7 @@ Only this module knows which part needs which. It imports nothing heavy: network
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from keelbill.api.comfy.examples import offer_examples
 from keelbill.api.flood import Flood
 from keelbill.api.gauges import LoadWatch
 from keelbill.api.ratelimit import RateLimiter
+from keelbill.api.traces import TimedBook, Traces
 from keelbill.core.clock import Clock, SystemClock
 from keelbill.core.ids import new_id
 from keelbill.core.settings import Settings
@@ -50,6 +52,7 @@ from keelbill.storage.blobs import BlobStore
 from keelbill.storage.hub import Hub
 from keelbill.storage.published import PUBLIC_MODELS
 from keelbill.storage.pulls import Pulls
+from keelbill.telemetry.export import Export, Recorder, read_export
 from keelbill.telemetry.metrics import Metrics
 from keelbill.usage.service import Usage
 from keelbill.webhooks.caller import Caller
@@ -112,6 +115,8 @@ class Platform:
         flood: Credentials that are over their limit right now.
         pulls: Models that are being fetched.
         departures: Cancels what waits for people who have gone.
+        export: What of traces is sent to a collector, if anything.
+        traces: Follows requests once the server has started, if traces are sent.
         cashier: Sells credits by card; nothing if the operator did not set that up.
         started_ms: When everything ran, in milliseconds since 1970.
         is_started: Whether everything runs.
@@ -145,6 +150,8 @@ class Platform:
     flood: Flood
     pulls: Pulls
     departures: Departures
+    export: Export | None = None
+    traces: Traces | None = None
     cashier: Cashier | None = None
     started_ms: int = 0
     is_started: bool = False
@@ -187,6 +194,8 @@ class Platform:
         """Start every part; what an earlier process left is taken up before this returns."""
         self.blobs.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self.db.start()
+        if self.export is not None:
+            await asyncio.to_thread(self._trace, self.export)
         if self.migrates:
             await asyncio.to_thread(_migrate, self.db)
         await self.identity.start()
@@ -237,7 +246,17 @@ class Platform:
         await self.decoder.close()
         await self.identity.close()
         await self.db.close()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
         self.is_started = False
+
+    def _trace(self, export: Export) -> None:
+        """Begin to follow requests."""
+        self.traces = traces = Traces(Recorder(export), self.telemetry)
+        self.gateway.newcomers.append(traces.entered)
+        self.gateway.listeners.append(traces.heard)
+        if isinstance(self.book, TimedBook):
+            self.book.on_stored = traces.stored
 
     async def check_books(self) -> int:
         """Compare every balance with its movements while work goes on; return how many differ, which should be none.
@@ -312,7 +331,8 @@ def build_platform(
         settings,
         other_refs=(workspace.all_refs, runs.input_refs),
     )
-    book = Book(parts, on_message=courier.wake, runs=runs)
+    export = read_export(os.environ)
+    book = (TimedBook if export else Book)(parts, on_message=courier.wake, runs=runs)
     limits = Limits(account_jobs=settings.max_account_jobs, queued_jobs=settings.max_queued_jobs)
     gateway = Gateway(pool or _pool(settings, blobs), book, clock, limits=limits, meter=telemetry)
     gateway.listeners.append(runs.listen)
@@ -341,6 +361,7 @@ def build_platform(
         courier=courier,
         book=book,
         gateway=gateway,
+        export=export,
         jobs=jobs,
         janitor=Janitor(book, gateway),
         moderation=Moderation(database, clock, settings, secret),

@@ -31,6 +31,7 @@ class Visit:
         wait_ms: Spent in the queue and on a worker, for the gateway's own overhead.
         is_generation: Whether it waited for a picture.
         is_vouched: Whether a payment provider's signature vouches for it; then it does not count as a stranger's.
+        trace_id: Of the request's trace, if traces are sent anywhere.
         closers: Called after the answer, for instance to close temporary files.
     """
 
@@ -46,6 +47,7 @@ class Visit:
     wait_ms: float = 0.0
     is_generation: bool = False
     is_vouched: bool = False
+    trace_id: str = ""
     closers: list[Callable[[], None]] = field(default_factory=list)
 
 

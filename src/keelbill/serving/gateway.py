@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal
 
 from keelbill.core.clock import Clock, SystemClock
@@ -81,6 +81,8 @@ class Gateway:
             meter=self.meter,
             lease_s=lease_s,
         )
+        self.newcomers: list[Callable[[JobSpec], None]] = []
+        """Who hears of each job that enters, in the context of whoever submits it; add yours."""
         self._renewed_at_s = -math.inf
         self._told_at_s = -math.inf
         self._ticker: asyncio.Task[None] | None = None
@@ -241,6 +243,8 @@ class Gateway:
         job = Job(spec, Audience(self.clock), sync, self.clock.monotonic_s(), losses=losses, needs=needs)
         self.roll.enter(job)
         self.admissions.submitted(spec.org_id, sync=sync)
+        for newcomer in self.newcomers:
+            newcomer(spec)
         if worker:
             self._course.begin_claimed(job, worker)
             return
