@@ -77,7 +77,7 @@ class Process:
             self.process.send_signal(sent)
             time.sleep(pause_s)
         code = self.process.wait(40)
-        self._reader.join(5)
+        self._reader.join(60)
         return code
 
 
@@ -96,7 +96,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
             process.process.kill()
             process.process.wait()
         assert process.process.stdout is not None
-        process._reader.join(5)
+        process._reader.join(60)
         process.process.stdout.close()
 
 

@@ -83,11 +83,11 @@ async def test_cancelling_the_task_cancels_the_job(double: ApiDouble, asynchrono
                 await asyncio.sleep(60)
 
     task = asyncio.create_task(watch())
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    for _ in range(100):
+    for _ in range(3000):
         if double.cancelled:
             break
         await asyncio.sleep(0.02)

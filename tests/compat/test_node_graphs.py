@@ -87,7 +87,7 @@ class TestNodesThroughAProxy:
         submitted = self.post(live, "upscale/creative", image=png(), prompt="a", creativity=0.3, seed=0)
         assert submitted.status_code == 200
         name = submitted.json()["id"]
-        for _ in range(100):
+        for _ in range(1200):
             answer = httpx.get(
                 f"{live.url}/proxy/stability/v2beta/results/{name}",
                 headers={"accept": "application/json", "authorization": f"Bearer {live.key}"},
@@ -155,7 +155,7 @@ class TestPackWithItsOwnKey:
     def test_creative_upscale(self, live: LiveServer) -> None:
         submitted = self.post(live, "upscale/creative", "*/*", {"prompt": "a", "mode": "image-to-image"}, image=png())
         path = f"{live.url}/v2beta/stable-image/upscale/creative/result/{submitted.json()['id']}"
-        for _ in range(100):
+        for _ in range(1200):
             answer = httpx.get(path, headers={"authorization": live.key, "accept": "*/*"})
             if answer.status_code != 202:
                 break

@@ -47,7 +47,7 @@ def test_a_deadlock_is_run_again(book: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert book.read_now(count_notes) == 2
 

@@ -59,7 +59,7 @@ class TestBatches:
 
         def wait(_: float, __: int) -> None:  # runs where the commit runs
             committing.set()
-            slow_report.wait(5)
+            slow_report.wait(60)
 
         book.on_commit = wait
         task = asyncio.create_task(book.write(lambda c: write_note(c, 1)))
@@ -108,7 +108,7 @@ class TestALockedFile:
         task = asyncio.create_task(book.write(lambda c: write_note(c, 1)))
         began = time.monotonic()
         await asyncio.sleep(0.1)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 4
         assert not task.done()
         intruder.execute("COMMIT")
         assert await task == 1

@@ -149,10 +149,10 @@ class TestDrain:
         waiting = server.picture()
         server.wait_for(1, 1)
         server.process.send_signal(signal.SIGTERM)
-        refused = waiting.result(10)
+        refused = waiting.result(60)
         ready, late = server.client.get("/readyz"), server.client.post(SD3, **form(prompt="too late"))
         assert not running.done()
-        assert running.result(20).status_code == 200
+        assert running.result(60).status_code == 200
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1
         assert refused.json()["name"] == "service_unavailable"
@@ -175,7 +175,7 @@ class TestDrain:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(40) == 0
         assert time.monotonic() - begin < 12  # at most one step, and the hard end of those that do not stop
-        answer = running.result(10)
+        answer = running.result(60)
         assert answer.status_code == 503
         assert server.balance() == 25
         assert server.verify().returncode == 0
@@ -188,7 +188,7 @@ class TestDrain:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(40) == 0
         assert 1 <= time.monotonic() - begin < 10
-        assert running.result(10).status_code == 503
+        assert running.result(60).status_code == 503
         assert server.balance() == 25
 
 
@@ -200,7 +200,7 @@ class TestBooks:
         def work() -> int:
             done = 0
             while not stop.is_set() and done < 3:
-                done += server.picture().result(20).status_code == 200
+                done += server.picture().result(60).status_code == 200
             return done
 
         working = server.threads.submit(work)
@@ -210,7 +210,7 @@ class TestBooks:
             stop.set()
         assert [proof.returncode for proof in proofs] == [0, 0]
         assert proofs[0].stdout == "the books agree\n"
-        assert working.result(20) >= 1
+        assert working.result(60) >= 1
 
     def test_after_a_kill_and_after_the_next_start(self, start: Start) -> None:
         server = start(0.3)
@@ -219,7 +219,7 @@ class TestBooks:
         server.process.kill()
         server.process.wait()
         with pytest.raises(httpx.TransportError):
-            asked.result(10)
+            asked.result(60)
         assert server.verify().returncode == 0
         again = start(0.02)
         answer = again.picture(**{"idempotency-key": "one"}).result(40)
@@ -229,7 +229,7 @@ class TestBooks:
 
     def test_books_that_differ(self, start: Start) -> None:
         server = start(0.02)
-        assert server.picture().result(20).status_code == 200
+        assert server.picture().result(60).status_code == 200
         books = sqlite3.connect(server.home / "keelbill.db", timeout=10)
         with books:
             books.execute("UPDATE wallet SET posted = posted + 1 WHERE id >= 0")
@@ -253,7 +253,7 @@ class TestDisk:
         server = start(0.02, KEELBILL_MIN_FREE_DISK_BYTES=str(2**60))
         said = [line for line in server.log_file.read_text().splitlines() if not line.startswith("{")]
         ready = server.client.get("/readyz")
-        refused = server.picture().result(20)
+        refused = server.picture().result(60)
         assert said[0].endswith("is starting; its workers take some seconds to load.")
         assert said[1].startswith("No pictures will be made: ")
         assert "KEELBILL_MIN_FREE_DISK_BYTES" in said[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -118,10 +119,11 @@ class TestPixels:
         tried: list[int] = []
 
         class Short:
-            def enlarge(self, pixels: Tensor, *, tile: int) -> Tensor:
+            def enlarge(self, pixels: Tensor, *, tile: int, step: Callable[[int, int], None]) -> Tensor:
                 tried.append(tile)
                 if tile > 128:
                     raise torch.OutOfMemoryError
+                step(0, 1)
                 return pixels.repeat_interleave(4, 1).repeat_interleave(4, 2)
 
         told: list[tuple[int, int]] = []

@@ -239,20 +239,20 @@ async def test_unknown_addresses_take_as_long_as_known_ones(tmp_path: Path) -> N
     for number in range(12):
         for email in emails:
             house.clock.advance(1000)
-            began = time.perf_counter()
+            began = time.process_time()
             with pytest.raises(WrongPassword):
                 await accounts.sign_in(email, "not the password", ip="192.0.2.1")
             if number:  # the first one makes the dummy hash
-                taken[email].append(time.perf_counter() - began)
+                taken[email].append(time.process_time() - began)
     resets: dict[str, list[float]] = {email: [] for email in emails}
     for _ in range(11):
         for email in emails:
             house.clock.advance(1000)
-            began = time.perf_counter()
+            began = time.process_time()
             await accounts.request_reset(email, ip="192.0.2.1")
-            resets[email].append(time.perf_counter() - began)
+            resets[email].append(time.process_time() - began)
 
-    for times in (taken, resets):  # the quickest of many tries: what others do on this machine only adds to it
+    for times in (taken, resets):  # processor time, and the least of many tries: what others do here hardly shows
         known, unknown = (min(times[email]) for email in emails)
         assert abs(known - unknown) < 0.020, {email: statistics.median(found) for email, found in times.items()}
     await house.identity.close()

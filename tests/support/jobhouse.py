@@ -112,7 +112,7 @@ class House:
 
     async def until(self, job_id: str, *states: str) -> Job:
         """Wait until a job is in one of some states."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (job := self.job(job_id)).state not in states:
                 await asyncio.sleep(0.01)
         return job

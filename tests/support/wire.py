@@ -139,7 +139,7 @@ def serving(app: Any, limits: ConnectionLimits | None = None, *, keep_alive_s: i
     finally:
         running.close()
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
 
 

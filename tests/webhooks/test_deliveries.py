@@ -333,7 +333,7 @@ class TestDelivery:
         await asyncio.sleep(0.05)
         await post.emit()
         post.courier.wake()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await post.log(hook))[0].state != "delivered":
                 await asyncio.sleep(0.01)
         task.cancel()

@@ -584,7 +584,7 @@ class TestPolling:
 
     @staticmethod
     def finished(server: LiveServer, path: str, accept: str) -> httpx.Response:
-        for _ in range(200):
+        for _ in range(1200):
             answer = server.client.get(path, headers={"accept": accept})
             if answer.status_code != 202:
                 return answer
