@@ -44,7 +44,7 @@ def test_several_small_ones_share_their_steps() -> None:
     assert large.aside == 22
 
 
-def test_a_large_picture_waits_for_small_ones_for_half_its_work_and_no_more() -> None:
+def test_a_large_picture_waits_for_as_much_work_as_its_own_and_no_more() -> None:
     large = Turn(1000)
     steps_aside = 0
     for _ in range(200):  # one small picture after the other
@@ -86,3 +86,73 @@ def test_standing_aside_changes_no_bit() -> None:
 
     for request, together in zip(wishes, latents(*wishes), strict=True):
         assert torch.equal(latents(request)[0], together)
+
+
+class TestPaused:
+    """A step of large pictures that a small one interrupts."""
+
+    large = (
+        GenerationRequest("a wide hill", width=128, height=128, steps=9, seed=4),
+        GenerationRequest("a wide sea", width=128, height=128, steps=9, seed=6),
+    )
+    small = GenerationRequest("a pebble", width=64, height=64, steps=2, seed=5)
+
+    def paused(self) -> Batch:
+        batch = Batch(ENGINE.model.transformer)
+        for request in self.large:
+            batch.admit(ENGINE.prepare(request))
+        batch.hurry = lambda: True
+        assert batch.step() == []
+        assert batch.is_paused
+        return batch
+
+    def test_the_small_one_is_painted_first(self) -> None:
+        batch = self.paused()
+        small = batch.admit(ENGINE.prepare(self.small))
+        for _ in range(2):
+            assert {event.ticket for event in batch.step()} == {small}
+            assert batch.is_paused
+        batch.hurry = lambda: False
+        assert {event.ticket for event in batch.step()} == {0, 1}
+        assert not batch.is_paused
+
+    def test_pausing_after_every_block_changes_no_bit(self) -> None:
+        batch = self.paused()
+        batch.admit(ENGINE.prepare(self.small))
+        found = {event.ticket: event.latents for event in batch.run() if isinstance(event, Finished)}
+        for ticket, request in enumerate((*self.large, self.small)):
+            alone = Batch(ENGINE.model.transformer)
+            alone.admit(ENGINE.prepare(request))
+            (latents,) = [event.latents for event in alone.run() if isinstance(event, Finished)]
+            assert torch.equal(found[ticket], latents)
+
+    def test_another_large_one_waits_for_the_end_of_the_step(self) -> None:
+        batch = self.paused()
+        batch.hurry = lambda: False
+        another = batch.admit(ENGINE.prepare(self.large[0]))
+        assert {event.ticket for event in batch.step()} == {0, 1}
+        assert {event.ticket for event in batch.step()} == {0, 1, another}
+
+    def test_one_of_its_pictures_is_cancelled(self) -> None:
+        batch = self.paused()
+        batch.hurry = lambda: False
+        assert batch.cancel(0)
+        assert {event.ticket for event in batch.step()} == {1}
+
+    def test_all_of_its_pictures_are_cancelled(self) -> None:
+        batch = self.paused()
+        assert batch.cancel(0)
+        assert batch.cancel(1)
+        assert not batch.is_paused
+        small = batch.admit(ENGINE.prepare(self.small))
+        batch.hurry = lambda: False
+        assert {event.ticket for event in batch.step()} == {small}
+
+    def test_it_goes_on_when_its_pictures_have_stood_aside_enough(self) -> None:
+        batch = self.paused()
+        seen: list[set[int]] = []
+        while len(seen) < 60:
+            if len(batch) < 3:
+                batch.admit(ENGINE.prepare(self.small))
+            seen.append({event.ticket for event in batch.step()})
+        assert any({0, 1} <= tickets for tickets in seen)

@@ -296,6 +296,27 @@ class TestReports:
             room.worker.inbox.put(Cancel("long", "enough"))
             room.done("long")
 
+    def test_what_comes_during_a_step_pauses_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        room = Room()
+        batch = room.studios.get("").batch
+        step, seen = batch.step, list[bool]()
+
+        def watched() -> object:
+            was_paused = batch.is_paused
+            if not seen:  # the second job comes when the first one's step has begun
+                room.worker.inbox.put(Run(small_job("b")))
+            events = step()
+            seen.append(was_paused or batch.is_paused)
+            return events
+
+        monkeypatch.setattr(batch, "step", watched)
+        with working(room):
+            room.worker.inbox.put(Run(small_job("a")))
+            room.done("a", "b")
+            assert seen[:2] == [True, True]
+            assert room.picture("a").image == room.picture("b").image
+            assert room.worker.beat().steps < len(seen)
+
     def test_slots_are_told(self) -> None:
         with working(Room(jobs=1)) as room:
             assert room.worker.beat().slots == 1

@@ -272,12 +272,32 @@ def _estimate(
     return sampling.repaint.after(denoised, wanted.sigma) if sampling.repaint else denoised
 
 
+_Velocities = dict[int, dict[Branch, list[Tensor]]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    chosen: Sequence[_Running]
+    passes: Generator[None, None, _Velocities]
+
+    @property
+    def tickets(self) -> set[int]:
+        return {running.ticket for running in self.chosen}
+
+
+def _never() -> bool:
+    return False
+
+
 class Batch:
     """Runs any number of requests, one evaluation of several of them at a time.
 
     Args:
         transformer: The network that all of them share.
         token_budget: Most tokens of one forward pass; a request that is larger by itself runs alone.
+
+    Attributes:
+        hurry: Asked after each block of the network: whether somebody waits who should be heard before the step ends.
     """
 
     def __init__(self, transformer: MMDiT, *, token_budget: int = DEFAULT_TOKEN_BUDGET) -> None:
@@ -285,6 +305,13 @@ class Batch:
         self.token_budget = token_budget
         self._running: OrderedDict[int, _Running] = OrderedDict()
         self._next_ticket = 0
+        self._paused: _Step | None = None
+        self.hurry: Callable[[], bool] = _never
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a step was begun that has not come to its end."""
+        return self._paused is not None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -320,20 +347,35 @@ class Batch:
         if running is None:
             return False
         running.evaluations.close()
+        if self._paused is not None and not self._paused.tickets & self._running.keys():
+            self._paused = None
         return True
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Evaluate the network once for as many requests as the budget allows, those that waited longest first.
 
-        Large ones stand aside for small ones for a while; see `keelbill.engine.turns`.
+        Large ones stand aside for small ones for a while; see `keelbill.engine.turns`. If somebody is in a hurry, the
+        step pauses, and the next call ends it, or first makes the steps for which all in it stand aside.
+
+        Returns:
+            What happened; nothing if the step paused.
         """
-        chosen = self._choose()
+        step, self._paused = self._next_step()
+        while True:
+            try:
+                next(step.passes)
+            except StopIteration as end:
+                velocities: _Velocities = end.value
+                break
+            if self._paused is None and self.hurry():
+                self._paused = step
+                return []
+        going_on = [running for running in step.chosen if running.ticket in self._running]
         events: list[Event] = []
-        velocities = self._evaluate(chosen)
-        for running in chosen:
+        for running in going_on:
             events += self._advance(running, velocities[running.ticket])
-        for running in chosen:
+        for running in going_on:
             if running.ticket in self._running:
                 self._running.move_to_end(running.ticket)
         return events
@@ -343,23 +385,28 @@ class Batch:
         while self._running:
             yield from self.step()
 
-    def _choose(self) -> list[_Running]:
+    def _next_step(self) -> tuple[_Step, _Step | None]:
+        """Return the step to make, and the one that stays paused meanwhile."""
+        paused = self._paused
         waiting = {ticket: (running.turn, running.tokens) for ticket, running in self._running.items()}
-        return [self._running[ticket] for ticket in choose(waiting, self.token_budget)]
+        if paused is not None:
+            trial = {ticket: (replace(turn), tokens) for ticket, (turn, tokens) in waiting.items()}
+            if paused.tickets.intersection(choose(trial, self.token_budget)):
+                return paused, None
+        chosen = [self._running[ticket] for ticket in choose(waiting, self.token_budget)]
+        return _Step(chosen, self._evaluate(chosen)), paused
 
-    def _evaluate(self, chosen: Sequence[_Running]) -> dict[int, dict[Branch, list[Tensor]]]:
+    def _evaluate(self, chosen: Sequence[_Running]) -> Generator[None, None, _Velocities]:
         groups: dict[tuple[frozenset[int], frozenset[int]], list[tuple[_Running, Branch, int, Share]]] = {}
         for running in chosen:
             for branch, shares in running.branches.items():
                 changes = _changes(self.transformer, running.sampling.guidance, branch)
                 groups.setdefault(changes, []).extend((running, branch, place, share) for place, share in shares)
-        velocities: dict[int, dict[Branch, list[Tensor]]] = {
-            running.ticket: {branch: [] for branch in running.branches} for running in chosen
-        }
+        velocities: _Velocities = {running.ticket: {branch: [] for branch in running.branches} for running in chosen}
         for (skip, apart), rows in groups.items():
             if not rows:
                 continue
-            out = self.transformer.forward_packed(
+            out = yield from self.transformer.packed_passes(
                 [share.cut(running.x) for running, _, _, share in rows],
                 [share.conditioning.context for _, _, _, share in rows],
                 Modulation.join(

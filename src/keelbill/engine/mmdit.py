@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -309,6 +309,25 @@ class MMDiT(nn.Module):
         Returns:
             Velocities in float32, each with the shape of its latent.
         """
+        passes = self.packed_passes(latents, contexts, modulation, skip, apart, updates, residuals)
+        while True:
+            try:
+                next(passes)
+            except StopIteration as end:
+                out: list[Tensor] = end.value
+                return out
+
+    def packed_passes(
+        self,
+        latents: Sequence[Tensor],
+        contexts: Sequence[Tensor],
+        modulation: Modulation,
+        skip: frozenset[int] = frozenset(),
+        apart: frozenset[int] = frozenset(),
+        updates: Sequence[LowRankUpdate | None] = (),
+        residuals: Sequence[Callable[[Tensor, Tensor], list[Tensor]] | None] = (),
+    ) -> Generator[None, None, list[Tensor]]:
+        """Do what :meth:`forward_packed` does with a pause after each block, in which something else may be done."""
         patch, sizes = self.config.patch, [z.shape[-2:] for z in latents]
         latents = [_filled(z, patch) for z in latents]
         grids = [(z.shape[-2] // patch, z.shape[-1] // patch) for z in latents]
@@ -336,6 +355,7 @@ class MMDiT(nn.Module):
                 x, c = block.run(linear, x, c, mx, mc, packing.attend_jointly, packing.attend_image)
             for rows, steps in added:
                 x[rows] = x[rows] + steps[index * len(steps) // self.config.depth].to(x.device, x.dtype)
+            yield
         out = image_linear(self.final_layer.linear, modulate(norm(x), *final)).float()
         return [
             unpatchify(row[None], patch * h, patch * w, patch)[0, :, : size[0], : size[1]]

@@ -1,8 +1,8 @@
 """Who takes part in the next step: all that fit, though large pictures stand aside for small ones. Knows no network.
 
 A small picture that shares every step with large ones would take as long as they do. So a picture stands aside while
-one that is a third of its work or less is painted, but only for a part of its own work: whoever sends small pictures
-without end delays a large one by half and no more.
+one that is a third of its work or less is painted, but only for as much work as its own: whoever sends small pictures
+without end gets half of the machine and no more, and a large one takes twice as long at most.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 LIGHTER: Final = 3
 """How many times a picture's work must be another's for it to stand aside."""
 
-PATIENCE: Final = 0.5
-"""Part of its own work for which a picture stands aside in all."""
+PATIENCE: Final = 1.0
+"""For how much work a picture stands aside in all, as a multiple of its own."""
 
 
 @dataclass

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Literal
+from weakref import WeakKeyDictionary
 
 import psutil  # type: ignore[import-untyped]  # ships no annotations
 import torch
@@ -119,6 +120,8 @@ class Worker:
         """Those that run now."""
         self._activity: Literal["idle", "loading", "painting"] = "idle"
         self._pace = Pace()
+        self._begun_s: WeakKeyDictionary[Batch, float] = WeakKeyDictionary()
+        """Seconds that paused steps have taken so far."""
         self._device = setup.device
 
     # ------------------------------------------------------------ the loop
@@ -268,7 +271,8 @@ class Worker:
         return self._studios.get(name)
 
     def _step(self, batch: Batch) -> None:
-        begun_s = time.monotonic()
+        batch.hurry = self._is_called
+        begun_s, was_paused = time.monotonic(), batch.is_paused
         by_ticket = {p.ticket: p for p in self._paintings.values() if p.studio.batch is batch}
         try:
             events = batch.step()
@@ -280,6 +284,11 @@ class Worker:
             self._sittings.fail(batch, error)
             return
         took_s = time.monotonic() - begun_s
+        if was_paused and not (batch.is_paused and events):
+            took_s += self._begun_s.pop(batch, 0.0)
+        if not events:
+            self._begun_s[batch] = took_s
+            return
         values = sum(event.denoised.numel() for event in events if isinstance(event, Stepped))
         self._pace.learn(took_s)
         for event in events:
@@ -298,6 +307,9 @@ class Worker:
                 self._say(painting.job, Failed(event.error.code, str(event.error)))
         if not self._paintings:
             self._activity = "idle"
+
+    def _is_called(self) -> bool:
+        return not self.inbox.empty()
 
     def _slots(self) -> int:
         """Return how many more jobs keep a step within its target; none while a model is loaded."""
