@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keelbill.api.errors import RequestProblem, render
 from keelbill.api.headers import SECURITY_HEADERS
+from keelbill.api.packets import Packets
 from keelbill.core.errors import AppError, InvalidRequest, Unavailable
 from keelbill.core.ids import request_id as new_request_id
 
@@ -137,6 +138,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         super().connection_made(transport)
         send_at_once(transport)
+        self._packets = Packets(transport, self.loop)
+        self.transport = cast(Transport, self._packets)
         self._place = self.census.enter(self.client[0] if self.client else "")
         if self._place is None:
             self._refuse(Unavailable("The server has too many open connections.", retry_after_s=1))
@@ -158,6 +161,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Hand the connection over; watchers have their own limits."""
         self._stop_timer()
         self._leave()
+        self._packets.flush()
+        self.transport = self._packets.transport
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
