@@ -153,10 +153,13 @@ def test_the_gallery_is_walked_with_the_keyboard_alone(visit: Visit) -> None:
 
 def test_commands_are_found_by_typing(visit: Visit, server: LiveServer) -> None:
     with visit() as page:
+        processor = page.context.new_cdp_session(page)
+        processor.send("Emulation.setCPUThrottlingRate", {"rate": 20})  # so that the typing is quicker than the page
         page.keyboard.press("Control+k")
         page.keyboard.type("gallery")
         page.keyboard.press("Enter")
         expect(page).to_have_url(f"{server.url}/gallery")
+        processor.send("Emulation.setCPUThrottlingRate", {"rate": 1})
         page.keyboard.press("?")
         expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
         page.keyboard.press("Escape")

@@ -1,5 +1,5 @@
 // What can be done from the command palette and with keys. Pages add what they offer while they are shown.
-import { signal, useEffect } from "../lib.js";
+import { signal, useLayoutEffect } from "../lib.js";
 
 /**
  * Everything that can be done now: {id, title, icon, keys?, hidden?, notTyping?, run}. `title` is a function, for the
@@ -12,7 +12,7 @@ export const overlay = signal("");
 
 /** Offer commands while a component is shown. */
 export function useCommands(offered, dependencies = []) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     commands.value = [...commands.peek(), ...offered];
     return () => {
       commands.value = commands.peek().filter((one) => !offered.includes(one));

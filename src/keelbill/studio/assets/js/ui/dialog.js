@@ -1,5 +1,5 @@
 // A window above the page, and the stack of toasts. The browser keeps the focus inside and closes with Escape.
-import { classes, html, useEffect, useId, useRef } from "../lib.js";
+import { classes, html, useEffect, useId, useLayoutEffect, useRef } from "../lib.js";
 import { t } from "../i18n/index.js";
 import { toasts } from "../state/toasts.js";
 import { IconButton } from "./controls.js";
@@ -9,7 +9,8 @@ import { Icon } from "./icon.js";
 export function Dialog({ title, onClose, children, actions, wide = false, bare = false, class: more }) {
   const element = useRef(null);
   const id = useId();
-  useEffect(() => {
+  // Before the page is drawn: what somebody types right after the key that opened it belongs inside.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     element.current.showModal();
     return () => before instanceof HTMLElement && before.isConnected && before.focus();
