@@ -12,8 +12,12 @@ export function Dialog({ title, onClose, children, actions, wide = false, bare =
   // Before the page is drawn: what somebody types right after the key that opened it belongs inside.
   useLayoutEffect(() => {
     const before = document.activeElement;
-    element.current.showModal();
-    return () => before instanceof HTMLElement && before.isConnected && before.focus();
+    const opened = element.current;
+    opened.showModal();
+    return () => {
+      opened.close(); // while it is open, nothing outside can have the focus
+      if (before instanceof HTMLElement && before.isConnected) before.focus();
+    };
   }, []);
   return html`<dialog
     ref=${element}
