@@ -90,7 +90,11 @@ def test_every_problem_is_listed() -> None:
 
 
 def test_legacy_shape() -> None:
-    assert body(InvalidRequest("a: b", "c: d"), V1) == {"id": "ab" * 16, "name": "bad_request", "message": "a: b c: d"}
+    assert body(InvalidRequest("a: b", "c: d"), V1) == {"id": "ab" * 16, "name": "bad_request", "message": "a: b; c: d"}
+
+
+def test_sentences_and_fields_stay_apart_in_one_text() -> None:
+    assert body(InvalidRequest("It is late.", "a: b", "c: d"), V1)["message"] == "It is late. a: b; c: d"
 
 
 def test_legacy_out_of_credits() -> None:

@@ -356,6 +356,9 @@ class TestJson:
     async def test_whole_surrogate_pair(self) -> None:
         assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
 
+    def test_a_mark_of_the_byte_order_is_passed_over(self) -> None:
+        assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
     @pytest.mark.parametrize(
         "body",
         [

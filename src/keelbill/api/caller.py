@@ -23,7 +23,9 @@ def credential_of(request: Request) -> str:
     Raises:
         Unauthorized: There is none, there are two, or it stands in the address, where logs and histories keep it.
     """
-    given = request.headers.getlist("authorization") or request.headers.getlist("x-api-key")
+    given = request.headers.getlist("authorization")
+    if not any(given):
+        given = request.headers.getlist("x-api-key")
     if not given and any(name.lower() in _QUERY_NAMES for name in request.query_params):
         raise Unauthorized(
             hint="Send the key in the header 'authorization: Bearer …', never in the address; replace this key."

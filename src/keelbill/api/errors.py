@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -131,13 +132,14 @@ def render(error: AppError, path: str, request_id: str) -> Rendered:
         problems.append(error.hint)  # clients compare the first entry
     elif error.hint:
         problems[-1] = f"{problems[-1]} {error.hint}"
+    message = _in_one(problems)
     body: dict[str, object]
     if family == "openai":
         field = _FIELD.match(problems[0])
         kind = _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
         body = {
             "error": {
-                "message": " ".join(problems),
+                "message": message,
                 "type": kind,
                 "param": field[1] if field and status == 400 else None,
                 "code": "insufficient_quota" if status == 402 else name,
@@ -147,14 +149,20 @@ def render(error: AppError, path: str, request_id: str) -> Rendered:
         body = error.body()
     elif family == "graph":
         kind = _GRAPH_TYPES.get(status, error.code if status < 500 else name)
-        told = {"type": kind, "message": " ".join(problems), "details": "", "extra_info": {}}
+        told = {"type": kind, "message": message, "details": "", "extra_info": {}}
         body = {"error": told, "node_errors": {}}
     elif family == "v1":
-        body = {"id": request_id, "name": name, "message": " ".join(problems)}
+        body = {"id": request_id, "name": name, "message": message}
     else:
         body = {"id": request_id, "name": name, "errors": problems}
     content = json.dumps(body, ensure_ascii=True).encode()
     return Rendered(status, _headers(error, status, len(content)), content)
+
+
+def _in_one(problems: Sequence[str]) -> str:
+    """Return all problems as one text, for clients that expect one sentence."""
+    told = "".join(f"{problem}{'' if problem.endswith(('.', '!', '?')) else ';'} " for problem in problems[:-1])
+    return told + problems[-1]
 
 
 def _headers(error: AppError, status: int, length: int) -> Headers:

@@ -475,7 +475,7 @@ def parse_json(body: bytes, *, max_depth: int = 64) -> object:
         InvalidRequest: See `read_json`.
     """
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")  # some editors and shells begin every file with a mark (RFC 8259, section 8.1)
     except UnicodeDecodeError as error:
         raise InvalidRequest("body: must be JSON in UTF-8") from error
     _check_depth(text, max_depth)

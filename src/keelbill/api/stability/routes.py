@@ -119,7 +119,10 @@ async def _read(
     """
     request = call.request
     files = {name: await upload.read() for name, upload in form.files.items()}
-    values, problems = read_fields(service.parameters, form.fields, {name for name, data in files.items() if data})
+    ignored = service.ignores(form.fields)
+    counted = {name: text for name, text in form.fields.items() if name not in ignored}
+    filled = {name for name, data in files.items() if data and name not in ignored}
+    values, problems = read_fields(service.parameters, counted, filled)
     faulty = {problem.partition(":")[0] for problem in problems}
     if "mode" not in faulty:
         found = service.rules(values, files.keys() | form.fields.keys())

@@ -67,7 +67,13 @@ class PictureField:
 
 
 Rules = Callable[[Values, Collection[str]], list[str]]
+Ignores = Callable[[Mapping[str, str]], Collection[str]]
 Build = Callable[[Values, Mapping[str, Picture]], ImageTask]
+
+
+def _ignores_nothing(fields: Mapping[str, str]) -> Collection[str]:
+    del fields
+    return ()
 
 
 def _no_rules(values: Values, pictures: Collection[str]) -> list[str]:
@@ -88,6 +94,7 @@ class Service:
         pictures: The files.
         build: Makes the task; nothing where this installation lacks the network.
         rules: Finds problems between fields; gets the names of the pictures that were sent.
+        ignores: Names the fields that do not count beside the others, whatever is in them.
         missing: What this installation lacks, one sentence, "" if nothing.
         is_async: Whether the answer is an id to poll.
         is_masked: Whether a mask, or else the image's transparency, says what is painted anew.
@@ -101,6 +108,7 @@ class Service:
     pictures: tuple[PictureField, ...] = ()
     build: Build | None = None
     rules: Rules = _no_rules
+    ignores: Ignores = _ignores_nothing
     missing: str = ""
     is_async: bool = False
     is_masked: bool = False
@@ -152,6 +160,11 @@ def task_for(
         output_format=cast(OutputFormat, values.text("output_format") or "png"),
         image=picture.ref if picture else "",
     )
+
+
+def _sd3_ignores(fields: Mapping[str, str]) -> Collection[str]:
+    """An image keeps its shape, and there is nothing to keep without one."""
+    return ("aspect_ratio",) if fields.get("mode", "").strip() == "image-to-image" else ("strength",)
 
 
 def _sd3_rules(values: Values, pictures: Collection[str]) -> list[str]:
@@ -274,6 +287,7 @@ SERVICES: tuple[Service, ...] = (
         (PictureField("image", SD3_IMAGE, about="Starting point when mode is image-to-image."),),
         _sd3,
         _sd3_rules,
+        ignores=_sd3_ignores,
     ),
     Service(
         "generate/ultra",
