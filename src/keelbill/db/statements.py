@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import CompilerElement
+
+_Choose = Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
 def insert_absent(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
@@ -37,7 +40,7 @@ class Prepared:
     def __init__(self, statement: Executable, *, unless_there: bool = False) -> None:
         self._statement = statement
         self._unless_there = unless_there
-        self._compiled: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
+        self._compiled: dict[str, tuple[str, _Choose | None, dict[str, Any]]] = {}
 
     def rows(self, connection: Connection, **values: object) -> list[tuple[Any, ...]]:
         """Run the statement and return all its rows."""
@@ -51,21 +54,19 @@ class Prepared:
 
     def count(self, connection: Connection, **values: object) -> int:
         """Run the statement and return how many rows it changed."""
-        cursor = self._run(connection, values)
-        changed: int = cursor.rowcount
-        cursor.close()
+        changed: int = self._run(connection, values).rowcount
         return changed
 
     def _run(self, connection: Connection, values: dict[str, object]) -> Any:
-        dialect = connection.dialect.name
-        if dialect not in self._compiled:
-            self._compiled[dialect] = self._compile(connection)
-        text, order, constants = self._compiled[dialect]
-        given = constants | values
+        compiled = self._compiled.get(connection.dialect.name)
+        if compiled is None:
+            compiled = self._compiled[connection.dialect.name] = self._compile(connection)
+        text, choose, constants = compiled
+        given = constants | values if constants else values
         raw: Any = connection.connection.dbapi_connection
-        return raw.execute(text, given if order is None else [given[name] for name in order])
+        return raw.execute(text, given if choose is None else choose(given))
 
-    def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
+    def _compile(self, connection: Connection) -> tuple[str, _Choose | None, dict[str, Any]]:
         statement = self._statement
         if not isinstance(statement, CompilerElement):
             raise TypeError(f"{type(statement)} cannot be compiled")
@@ -74,5 +75,11 @@ class Prepared:
         if self._unless_there:
             text += " ON CONFLICT DO NOTHING"
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        order = tuple(compiled.positiontup) if compiled.positional else None
-        return text, order, constants
+        return text, _chooser(compiled.positiontup) if compiled.positional else None, constants
+
+
+def _chooser(names: Sequence[str]) -> _Choose:
+    """Return what puts named values into the order of a statement's parameters."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple(given[name] for name in names)

@@ -7,11 +7,13 @@ locked before its lots are touched, so nobody else moves them meanwhile.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     bindparam,
     case,
     insert,
@@ -30,12 +32,18 @@ from keelbill.ledger.schemas import Lot
 _FAR = 2**62
 _ZERO: ColumnElement[int] = literal_column("0", BigInteger)  # as the partial index says it
 
-ORDER = (
-    case((lot.c.category == Category.FREE, 0), (lot.c.category == Category.PROMO, 1), else_=2),
-    lot.c.priority,
-    case((lot.c.expires_ms.is_(None), literal(_FAR, BigInteger)), else_=lot.c.expires_ms),
-    lot.c.id,
-)
+
+def _order(of: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return (
+        case((of.c.category == Category.FREE, 0), (of.c.category == Category.PROMO, 1), else_=2),
+        of.c.priority,
+        case((of.c.expires_ms.is_(None), literal(_FAR, BigInteger)), else_=of.c.expires_ms),
+        of.c.id,
+    )
+
+
+ORDER = _order(lot)
+_lot = lot.alias("next_lot")
 _amount = bindparam("amount", type_=BigInteger)
 
 FREE_LOTS = Prepared(
@@ -52,6 +60,25 @@ HOLD_LOT = Prepared(
     update(lot)
     .where(lot.c.id == bindparam("lot"), lot.c.remaining - lot.c.held >= _amount)
     .values(held=lot.c.held + _amount)
+)
+HOLD_FIRST = Prepared(
+    update(lot)
+    .where(
+        lot.c.id
+        == select(_lot.c.id)
+        .where(
+            _lot.c.wallet_id == bindparam("wallet"),
+            _lot.c.remaining > _ZERO,
+            _lot.c.remaining > _lot.c.held,
+            or_(_lot.c.expires_ms.is_(None), _lot.c.expires_ms > bindparam("now")),
+        )
+        .order_by(*_order(_lot))
+        .limit(literal_column("1"))
+        .scalar_subquery(),
+        lot.c.remaining - lot.c.held >= _amount,
+    )
+    .values(held=lot.c.held + _amount)
+    .returning(lot.c.id)
 )
 INSERT_HOLD_LOT = Prepared(insert(hold_lot).values(hold_id=bindparam("hold"), lot_id=bindparam("lot"), amount=_amount))
 SPEND_LOTS = Prepared(
@@ -103,6 +130,12 @@ def reserve(connection: Connection, wallet_id: int, hold_id: str, amount: int, n
     Returns:
         How many micro-credits were missing; the caller takes everything back if that is not 0.
     """
+    if amount == 0:
+        return 0
+    first = HOLD_FIRST.row(connection, wallet=wallet_id, now=now_ms, amount=amount)
+    if first is not None:  # nearly always, one lot covers all of it
+        INSERT_HOLD_LOT.count(connection, hold=hold_id, lot=first[0], amount=amount)
+        return 0
     missing = amount
     for lot_id, free in FREE_LOTS.rows(connection, wallet=wallet_id, now=now_ms):
         if missing == 0:
