@@ -1,6 +1,6 @@
 """Measure the serving layer: pictures per second and waiting with real workers, and the gateway alone.
 
-    python benchmarks/serving.py [--jobs 8] [--rounds 3] [--gateway-jobs 2000] [--cluster]
+    python benchmarks/serving.py [--jobs 8] [--rounds 3] [--gateway-jobs 2000] [--cluster] [--only PART]
 
 Real workers paint with the embedded model on the processor: mixed sizes and step counts, with 1, 4 and 16 clients, up
 to eight pictures in a step against one at a time, in turns; a small request among large ones against the same request
@@ -237,28 +237,38 @@ def worker_s(gateway: Gateway) -> float:
     return float(times.user + times.system)
 
 
-async def main(jobs: int, rounds: int, gateway_jobs: int, *, cluster: bool) -> None:
-    """Measure and print."""
+async def gateway_alone(jobs: int) -> None:
+    """Print rates of jobs that take no time."""
     print("gateway alone: scripted workers, no time per step")
-    tiny = [ImageTask(prompt="a kite", seed=i, steps=1) for i in range(gateway_jobs)]
+    tiny = [ImageTask(prompt="a kite", seed=i, steps=1) for i in range(jobs)]
     for at_a_time in (1, 16, 64):
         async with serving(ScriptedPool(workers=4, slots=16, picture_bytes=2000)) as gateway:
             show(f"  {at_a_time} at a time", *await load(gateway, tiny[: 300 if at_a_time == 1 else None], at_a_time))
 
+
+async def main(jobs: int, rounds: int, gateway_jobs: int, *, cluster: bool, only: str) -> None:
+    """Measure and print all parts, or one."""
+    if only in {"", "gateway"}:
+        await gateway_alone(gateway_jobs)
+    if only == "gateway":
+        return
     small = ImageTask(prompt="a pebble", width=64, height=64, steps=1, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         async with serving(mini(home, 1)) as one, serving(mini(home, TOGETHER)) as many:
-            print("embedded model, one worker, mixed sizes and steps")
             for gateway in (one, many):
                 await ask(gateway, "org", SMALL)  # loads the model
-            for clients in (1, 4, 16):
-                await crowd(one, many, clients, max(jobs, 3 * clients if clients > 4 else jobs), rounds)
-            print("a small request among two large ones, one worker")
-            await lone_small(one, many, max(4, jobs // 2), rounds)
-            print("a job besides its painting")
-            await overhead("  a worker process", many, 10.0, small)
-        if cluster:
+            if only in {"", "crowd"}:
+                print("embedded model, one worker, mixed sizes and steps")
+                for clients in (1, 4, 16):
+                    await crowd(one, many, clients, max(jobs, 3 * clients if clients > 4 else jobs), rounds)
+            if only in {"", "small"}:
+                print("a small request among two large ones, one worker")
+                await lone_small(one, many, max(4, jobs // 2), rounds)
+            if only in {"", "overhead"}:
+                print("a job besides its painting")
+                await overhead("  a worker process", many, 10.0, small)
+        if cluster and only in {"", "overhead"}:
             async with serving(on_ray(home)) as gateway:
                 await overhead("  a worker of Ray, following a script", gateway, 25.0, small)
 
@@ -269,5 +279,6 @@ if __name__ == "__main__":
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--gateway-jobs", type=int, default=2000)
     arguments.add_argument("--cluster", action="store_true", help="measure with Ray too")
+    arguments.add_argument("--only", default="", choices=("gateway", "crowd", "small", "overhead"), help="one part")
     chosen = arguments.parse_args()
-    asyncio.run(main(chosen.jobs, chosen.rounds, chosen.gateway_jobs, cluster=chosen.cluster))
+    asyncio.run(main(chosen.jobs, chosen.rounds, chosen.gateway_jobs, cluster=chosen.cluster, only=chosen.only))
