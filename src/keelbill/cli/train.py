@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STAGE_NAMES = ("autoencoder", "transformer", "export", "upscaler", "turbo", "judge")
 USUAL_STAGES = STAGE_NAMES[:3]
 QUICK_QUESTIONS = 10
+QUICK_SIGNS = 4
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -52,12 +53,15 @@ def command() -> None:
 
 @command.command("sprites")
 def sprites() -> None:
-    """Build the sprite pack from pinned packages, their licences checked."""
+    """Build the sprite pack and fetch fonts from pinned packages, their licences checked."""
+    from keelbill.train.fonts import build_fonts
     from keelbill.train.programme import open_sprites
 
     folders = _folders(Path())
     pack = open_sprites(folders)
     click.echo(f"{len(pack)} sprites in {folders.sprites}")
+    fonts = build_fonts(folders.sprites.parent / "fonts", cache=folders.cache)
+    click.echo(f"{len(fonts.names)} fonts in {folders.sprites.parent / 'fonts'}")
 
 
 @command.command("embedded")
@@ -98,15 +102,32 @@ def embedded(budget: str, out: Path, stage: tuple[str, ...], photographs: Path |
     help="Where the contact sheet goes.",
 )
 @click.option("--metrics", type=click.Path(path_type=Path, dir_okay=False), help="JSON file that receives the figures.")
-def evaluation(name: str, quick: bool, sheet: Path, metrics: Path | None) -> None:
-    """Make fixed prompts, write a contact sheet and let the judge compare pictures with what was asked."""
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with the training data, as `keelbill train sprites` writes it: compare with scenes that it taught.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(2, 10_000),
+    default=200,
+    show_default=True,
+    help="How many pictures are compared with scenes.",
+)
+def evaluation(name: str, quick: bool, sheet: Path, metrics: Path | None, data: Path | None, pictures: int) -> None:
+    """Make fixed prompts, write a contact sheet, let the judge compare pictures with what was asked, and read signs."""
     from keelbill.cli import _pictures
     from keelbill.models import embedded_folder
+    from keelbill.train.compare import WORDS, compare, signs
     from keelbill.train.evaluate import evaluate, score, write_metrics
     from keelbill.train.judge import load_judge
+    from keelbill.train.measures import open_reader
     from keelbill.train.programme import SUITE_FILE
     from keelbill.train.suite import NOT_TAUGHT, load_suite
 
+    if data is not None and not (data / "sprites").is_dir():
+        raise InvalidInput("data", str(data), "a folder that holds sprites; `keelbill train sprites` builds it")
+    read = open_reader()
     model = _pictures.load(name)
     result = evaluate(model, sheet, seeds=1 if quick else 2, prompts=8 if quick else 40)
     click.echo(f"{result.pictures} pictures on {sheet}, {result.seconds:.2f} s each (median)")
@@ -124,5 +145,13 @@ def evaluation(name: str, quick: bool, sheet: Path, metrics: Path | None) -> Non
     for category in NOT_TAUGHT:
         click.echo(f"  {category:16} not taught")
     click.echo(f"difference between seeds, of that between prompts: {scores.diversity:.0%}")
+    lettered = signs(model, read, WORDS[:QUICK_SIGNS] if quick else WORDS)
+    click.echo(f"signs read by a machine: {lettered.exact:.0%} exact, {lettered.near:.0%} of the letters in place")
+    others = {"lettering": lettered.facts()}
+    if data is not None:
+        found = compare(model, judge, data, read, pictures=pictures)
+        for line in found.lines():
+            click.echo(line)
+        others["likeness"] = found.facts()
     if metrics:
-        write_metrics(metrics, result, scores)
+        write_metrics(metrics, result, scores, **others)

@@ -195,11 +195,14 @@ def nearest_background(picture: NDArray[np.uint8]) -> str:
     return min(BACKGROUND_COLOURS, key=lambda name: float(np.abs(colour - BACKGROUND_COLOURS[name].rgb).sum()))
 
 
-def write_metrics(path: Path, evaluation: Evaluation | None = None, scores: Scores | None = None) -> None:
-    """Add what was measured to a ``metrics.json``."""
+def write_metrics(
+    path: Path, evaluation: Evaluation | None = None, scores: Scores | None = None, **others: dict[str, Any]
+) -> None:
+    """Add what was measured to a ``metrics.json``; what was counted by eye stays."""
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if evaluation:
-        facts["evaluation"] = evaluation.facts()
+        facts["evaluation"] = facts.get("evaluation", {}) | evaluation.facts()
     if scores:
         facts["judge"] = scores.facts()
+    facts |= others
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
