@@ -677,8 +677,8 @@ class TestLimits:
 
     def test_a_client_that_hangs_up_does_not_pay(self, server: LiveServer) -> None:
         server.set_balance("20")
+        timeout = httpx.Timeout(60, read=1)
         with server.slow_workers(step_s=1), pytest.raises(httpx.ReadTimeout):
-            timeout = httpx.Timeout(60, read=1)
             httpx.post(server.url + SD3, headers={"authorization": server.key}, timeout=timeout, **form(prompt="a"))
         deadline = time.monotonic() + 60
         while server.balance() != 20 and time.monotonic() < deadline:
