@@ -331,7 +331,8 @@ Every training picture was composed by a program: a cut-out of one thing, recolo
 pictures, of a material in {plan.material:.0%}, made of small things in {plan.made_of:.0%}, on a painted background,
 with a caption from a grammar.
 {photographs}Nothing was trained on pictures of real people or on collections
-without a clear licence. The things themselves are memorised by design.
+without a clear licence. The things themselves are memorised by design; how near whole pictures come
+to training scenes is in `metrics.json` under `likeness`, where it was measured.
 
 The objective is rectified flow, with averaged weights. Make it again with `keelbill train sprites` and
 `keelbill train embedded`; measure it with `keelbill train evaluate`. What was measured is in `metrics.json`.
