@@ -52,7 +52,7 @@ def test_from_nothing_to_pictures_by_three_ways(
         page.get_by_role("button", name="Make a key for this").click()
         expect(page.get_by_text("The key is called")).to_be_visible()
         command = page.locator("#example code").last.inner_text()
-        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr
         with Image.open(tmp_path / "picture.png") as picture:
             assert picture.size == (1024, 1024)

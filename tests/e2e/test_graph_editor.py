@@ -16,7 +16,7 @@ from support.server import LiveServer
 
 from .conftest import Visit
 
-LOADING_MS = 60_000
+LOADING_MS = 120_000
 TEMPLATES = resources.files("keelbill.api.comfy").joinpath("templates")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -79,10 +80,13 @@ def test_a_picture_of_the_gallery_opens_as_a_graph(visit: Visit) -> None:
         name = (link.get_attribute("href") or "").partition("picture=")[2]
         link.click()
         expect(page.get_by_text(name).first).to_be_visible(timeout=LOADING_MS)
-        texts = page.evaluate(
+        written = (
             "window.app.graph._nodes.filter(node => node.type === 'CLIPTextEncode').map(node => node.widgets[0].value)"
         )
-        assert "a boat" in texts
+        deadline = time.monotonic() + LOADING_MS / 1000
+        while "a boat" not in page.evaluate(written) and time.monotonic() < deadline:
+            page.wait_for_timeout(100)
+        assert "a boat" in page.evaluate(written)
 
 
 def test_the_editor_leads_to_the_packs(visit: Visit) -> None:
